@@ -1,0 +1,51 @@
+# Every target sets up .venv first where that is missing or out of date.
+VENV := .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+URI ?= models:/digits-patched-0@champion
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format serve bench lock clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv with the locked dependencies
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "patchbay needs Python 3.11 or newer; found $$($(PYTHON) --version). Set PYTHON=..." >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## the whole story on real digits, from training to a patched answer over HTTP
+	$(BIN)/patchbay demo
+
+test: $(READY) ## the test suite (ARGS="-m ''" runs the slow tests too)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY) ## format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+serve: $(READY) ## serve a registered patched model (URI=models:/...), on 127.0.0.1:3000
+	$(BIN)/patchbay serve $(URI)
+
+bench: $(READY) ## the benchmark of the search's bracket
+	$(BIN)/patchbay bench search --stage bracket
+
+lock: $(READY) ## resolve the ranges of pyproject.toml into requirements.lock again
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+	  --no-emit-index-url --extra dev pyproject.toml --output-file requirements.lock
+
+clean: ## remove .venv and the caches (never .patchbay)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

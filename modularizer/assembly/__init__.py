@@ -1,0 +1,1 @@
+"""From masks to models: slice, compose, calibrate, patch."""

@@ -1,0 +1,49 @@
+"""One class of a strong network, as a network of its own."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from modularizer.architectures.spec import ArchitectureSpec
+from modularizer.preprocessing import Preprocessing
+
+
+class ClassModule(nn.Module):
+    """The part of a strong network that scores one class, physically smaller than the whole.
+
+    Args:
+        network: prepared float32 (N, channels, height, width) to that class's raw score (N, 1).
+        architecture: the strong network's structure; with ``kept`` it gives this one's.
+        kept: bool, (channels,) of the slicing plan: which channels are still there.
+        output: the strong network's output that is kept, an index.
+        class_name: the class it scores.
+        preprocessing: the strong network's.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        architecture: ArchitectureSpec,
+        kept: Tensor,
+        output: int,
+        class_name: str,
+        preprocessing: Preprocessing,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.architecture = architecture
+        self.kept = kept.to(torch.bool).cpu()
+        self.output = output
+        self.class_name = class_name
+        self.preprocessing = preprocessing
+
+    def run(self, prepared: Tensor) -> Tensor:
+        """The class's raw score of prepared images: float32 (N,)."""
+        scores: Tensor = self.network(prepared)
+        return scores.flatten()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The class's raw score of uint8 images (N, H, W, C): float32 (N,)."""
+        return self.run(self.preprocessing.prepare(images))

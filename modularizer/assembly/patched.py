@@ -1,0 +1,126 @@
+"""A weak classifier with class modules plugged in: the paper's section 4."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from modularizer.assembly.calibration import Calibration
+from modularizer.assembly.class_module import ClassModule
+from modularizer.classifier import Classifier
+from modularizer.errors import PatchError
+from modularizer.preprocessing import Preprocessing
+
+Branch = Classifier | ClassModule
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A class module and how its score is calibrated; ``class_name`` is the class it fixes."""
+
+    class_module: ClassModule
+    calibration: Calibration
+
+    @property
+    def class_name(self) -> str:
+        """The class whose score is replaced."""
+        return self.class_module.class_name
+
+
+@dataclass(frozen=True)
+class PatchedScores:
+    """Both answers, side by side.
+
+    Attributes:
+        scores: float32 (N, classes): the weak softmax with each patched class's entry replaced
+            by the calibrated score. Scores, not probabilities: they don't sum to 1.
+        weak_scores: float32 (N, classes): the weak model's softmax, untouched.
+    """
+
+    scores: Tensor
+    weak_scores: Tensor
+
+
+class PatchedClassifier(nn.Module):
+    """A weak classifier that answers with class modules beside it; its weights are untouched.
+
+    Args:
+        weak: the weak classifier.
+        patches: one for each class to fix, at most one a class; classes are matched by name.
+
+    Raises:
+        PatchError: if a patch's class is unknown to the weak model, or is patched twice.
+    """
+
+    def __init__(self, weak: Classifier, patches: Sequence[Patch]) -> None:
+        super().__init__()
+        if not patches:
+            raise PatchError("a patched classifier needs at least one class module")
+        for patch in patches:
+            if patch.class_name not in weak.class_names:
+                raise PatchError(
+                    f"the weak model has no class {patch.class_name!r} to patch; "
+                    f"it has {', '.join(weak.class_names)}"
+                )
+        names = [patch.class_name for patch in patches]
+        if len(set(names)) != len(names):
+            raise PatchError(f"each class takes one patch at most; found {', '.join(names)}")
+        self.weak = weak
+        self.patches = tuple(patches)
+        self.class_modules = nn.ModuleList(patch.class_module for patch in patches)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The weak model's classes, in output order."""
+        return self.weak.class_names
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """The networks to run on each image: the weak one, then each patch's, in patch order."""
+        return (self.weak, *(patch.class_module for patch in self.patches))
+
+    def prepare(self, images: Tensor) -> list[Tensor]:
+        """Each branch's own input for uint8 images (N, H, W, C); equal preparations are shared."""
+        prepared: dict[Preprocessing, Tensor] = {}
+        for branch in self.branches:
+            if branch.preprocessing not in prepared:
+                prepared[branch.preprocessing] = branch.preprocessing.prepare(images)
+        return [prepared[branch.preprocessing] for branch in self.branches]
+
+    def combine(self, outputs: Sequence[Tensor]) -> PatchedScores:
+        """Both answers from what each branch gave.
+
+        Args:
+            outputs: weak logits (N, classes), then each patch's raw score (N,), in branch order.
+        """
+        weak_logits, *raw_scores = outputs
+        weak_scores = torch.softmax(weak_logits, dim=1)
+        scores = weak_scores.clone()
+        for patch, raw in zip(self.patches, raw_scores, strict=True):
+            scores[:, self.weak.class_index(patch.class_name)] = patch.calibration.apply(raw)
+        return PatchedScores(scores, weak_scores)
+
+    def both(self, images: Tensor) -> PatchedScores:
+        """The weak and the patched answer for uint8 images (N, H, W, C), branches in turn."""
+        inputs = self.prepare(images)
+        return self.combine(
+            [branch.run(x) for branch, x in zip(self.branches, inputs, strict=True)]
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Patched scores of uint8 images (N, H, W, C): float32 (N, classes)."""
+        return self.both(images).scores
+
+    def changed_by(self, *, weak_label: int, label: int) -> tuple[str, ...]:
+        """Which patches moved an answer from ``weak_label`` to ``label`` (class indices).
+
+        An answer can only move if the score of the class it leaves or of the class it reaches
+        was replaced, so those are the patches named; none if the answer stayed.
+        """
+        if weak_label == label:
+            return ()
+        moved = {self.class_names[weak_label], self.class_names[label]}
+        return tuple(patch.class_name for patch in self.patches if patch.class_name in moved)

@@ -1,0 +1,1 @@
+"""Images with labels: recipes, files, and seeded splits."""

@@ -1,0 +1,1 @@
+"""Which kernels each class needs: candidates, their scores, the bracket, the next generation."""

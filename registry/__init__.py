@@ -1,0 +1,1 @@
+"""Bundles, lineage, aliases: strong, weak, class modules and patched models in MLflow."""

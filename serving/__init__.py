@@ -1,0 +1,1 @@
+"""A patched model over HTTP: decode, run, answer."""
