@@ -1,0 +1,72 @@
+"""From a mask to a physically smaller network (section 3.3.2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from modularizer.analysis.plan import SlicingPlan
+from modularizer.analysis.rebuild import rebuilt
+from modularizer.analysis.tracing import slicing_plan
+from modularizer.architectures.catalogue import build_network
+from modularizer.architectures.spec import ArchitectureSpec
+from modularizer.preprocessing import Preprocessing
+
+
+def decode(
+    network: nn.Module, plan: SlicingPlan, kept: Tensor, *, output: int | None = None
+) -> nn.Module:
+    """Slice a network down to the kernels that a mask keeps.
+
+    Removed kernels go with their bias and batch-norm entries, and every following layer's
+    matching inputs go too. The result gives exactly what the whole network gives when the
+    removed channels are zero at the input of every layer that takes them in.
+
+    Args:
+        network: the whole network; left as it is.
+        plan: its slicing plan.
+        kept: bool (plan.channels,).
+        output: keep this one score, (N, 1); None keeps all, (N, outputs).
+
+    Returns:
+        A network of its own, in evaluation mode, its tensors copies that need no gradient.
+
+    Raises:
+        DecodeError: if the mask doesn't fit the plan or empties a layer.
+    """
+    alive = plan.alive(kept, output)
+    positions: dict[int, Tensor | None] = {}  # entries are shared between tensors: look up once
+    tensors: dict[str, Tensor] = {}
+    with torch.no_grad():
+        for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
+            sliced = tensor.detach()
+            for dim, entries in plan.entries.get(name, {}).items():
+                key = id(entries)
+                if key not in positions:
+                    stays = alive[entries]
+                    positions[key] = None if bool(stays.all()) else stays.nonzero().flatten()
+                if (index := positions[key]) is not None:
+                    sliced = sliced.index_select(dim, index.to(sliced.device))
+            tensors[name] = sliced.clone() if sliced.data_ptr() == tensor.data_ptr() else sliced
+    return rebuilt(network, tensors).eval()
+
+
+def class_module_skeleton(
+    architecture: ArchitectureSpec, preprocessing: Preprocessing, kept: Tensor, output: int
+) -> nn.Module:
+    """The sliced network without its weights, on ``meta``: what stored tensors must fit.
+
+    Args:
+        architecture: the strong network's structure.
+        preprocessing: its preprocessing; gives the input's shape.
+        kept: bool (channels,).
+        output: the strong network's output that is kept.
+
+    Raises:
+        ArchitectureError: if the architecture is not on the allow-list.
+        PlanError: if it can't be sliced.
+        DecodeError: if the mask doesn't fit.
+    """
+    whole = build_network(architecture, device="meta")
+    plan = slicing_plan(whole, (preprocessing.channels, *preprocessing.size))
+    return decode(whole, plan, kept, output=output)

@@ -1,0 +1,276 @@
+"""The steps joined: train, decompose, patch; each hands its records to a sink."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from modularizer.architectures.spec import ArchitectureSpec
+from modularizer.assembly.calibration import Calibration, fit_minmax
+from modularizer.assembly.class_module import ClassModule
+from modularizer.assembly.patched import Patch, PatchedClassifier
+from modularizer.classifier import Classifier, predict
+from modularizer.cost import count_cost
+from modularizer.datasets.images import DataSplits, ImageSet
+from modularizer.decomposition import Parts, decompose
+from modularizer.metrics import METRICS, PatchEvaluation, evaluate_patch
+from modularizer.progress import ProgressCallback, ignore_progress
+from modularizer.records import (
+    DecomposedClass,
+    Decomposition,
+    ModelSink,
+    PatchedManifest,
+    Provenance,
+    TrainedClassifier,
+)
+from modularizer.settings import DecompositionSettings, TrainingSettings
+from modularizer.training import Stop, TrainingResult, train_classifier
+
+
+@dataclass(frozen=True)
+class RegisteredClassifier:
+    """A trained classifier and its address."""
+
+    uri: str
+    result: TrainingResult
+    record: TrainedClassifier
+
+
+@dataclass(frozen=True)
+class RegisteredModule:
+    """A class module with its calibration and its address."""
+
+    uri: str
+    class_module: ClassModule
+    calibration: Calibration
+
+
+@dataclass(frozen=True)
+class RegisteredDecomposition:
+    """A strong classifier taken apart, and where its modules are."""
+
+    modules: tuple[RegisteredModule, ...]
+    parts: Parts
+    record: Decomposition
+
+    def of_class(self, class_name: str) -> RegisteredModule:
+        """The class module of one class.
+
+        Raises:
+            KeyError: if there is none.
+        """
+        return {one.class_module.class_name: one for one in self.modules}[class_name]
+
+
+@dataclass(frozen=True)
+class RegisteredPatch:
+    """A patched classifier, its address, and how it did on validation images."""
+
+    uri: str
+    patched: PatchedClassifier
+    validation: tuple[PatchEvaluation, ...]
+
+
+def run_training(
+    data: DataSplits,
+    *,
+    name: str,
+    kind: Literal["strong", "weak"],
+    architecture: ArchitectureSpec,
+    settings: TrainingSettings,
+    sink: ModelSink,
+    stop: Stop = "best",
+    progress: ProgressCallback = ignore_progress,
+) -> RegisteredClassifier:
+    """Train a classifier and hand it to the sink.
+
+    Args:
+        data: splits with the classes that it is to know.
+        name: the name to register it under.
+        kind: strong or weak.
+        architecture: what to build.
+        settings: how to train.
+        sink: where it goes.
+        stop: which epoch to take.
+        progress: told after each epoch.
+    """
+    result = train_classifier(data, architecture, settings, stop=stop, progress=progress)
+    record = TrainedClassifier(
+        name=name,
+        kind=kind,
+        classifier=result.classifier,
+        metrics={
+            "validation_accuracy": result.validation_accuracy,
+            "epoch": result.epoch,
+            "best_epoch": result.best_epoch,
+        },
+        history=result.history,
+        cost=count_cost(result.classifier.network, result.classifier.preprocessing),
+        provenance=_provenance(data, settings, {"stop": stop}),
+    )
+    return RegisteredClassifier(sink.add_classifier(record), result, record)
+
+
+def run_decomposition(
+    strong: Classifier,
+    data: DataSplits,
+    *,
+    name: str,
+    strong_uri: str,
+    settings: DecompositionSettings,
+    sink: ModelSink,
+    progress: ProgressCallback = ignore_progress,
+) -> RegisteredDecomposition:
+    """Take a strong classifier apart, calibrate its modules and hand them to the sink.
+
+    Args:
+        strong: the strong classifier.
+        data: splits with its classes; calibrations are fitted on the training images.
+        name: the strong model's registered name.
+        strong_uri: its address, for the lineage.
+        settings: how to search.
+        sink: where the modules go.
+        progress: told after each segment and generation.
+    """
+    parts = decompose(strong, data, settings, progress=progress)
+    whole = count_cost(strong.network, strong.preprocessing)
+    classes = []
+    for one in parts.class_modules:
+        cost = count_cost(one.network, one.preprocessing)
+        own = data.train.of_class(one.class_name)
+        classes.append(
+            DecomposedClass(
+                class_module=one,
+                calibration=fit_minmax(predict(one, own, batch_size=settings.batch_size)),
+                metrics={
+                    "composed_accuracy": parts.masks.accuracy,
+                    "diff": parts.masks.diff,
+                    "kernels_kept": cost.kernels,
+                    "kernels_kept_share": cost.kernels / whole.kernels,
+                    "multiply_adds_share": cost.multiply_adds / whole.multiply_adds,
+                },
+                cost=cost,
+            )
+        )
+    record = Decomposition(
+        name=name,
+        classes=classes,
+        metrics={
+            "strong_accuracy": parts.strong_accuracy,
+            "composed_accuracy": parts.masks.accuracy,
+            "random_accuracy": float(np.mean(parts.random_accuracy)),
+            "diff": parts.masks.diff,
+            "passes": parts.masks.passes,
+        },
+        history=parts.masks.history,
+        provenance=_provenance(data, settings, {}),
+    )
+    uris = sink.add_decomposition(record, strong_uri=strong_uri)
+    modules = tuple(
+        RegisteredModule(uri, one.class_module, one.calibration)
+        for uri, one in zip(uris, classes, strict=True)
+    )
+    return RegisteredDecomposition(modules, parts, record)
+
+
+def run_patch(
+    weak: Classifier,
+    modules: Sequence[RegisteredModule],
+    data: DataSplits,
+    *,
+    name: str,
+    weak_uri: str,
+    sink: ModelSink,
+    pictures: Sequence[Path] = (),
+) -> RegisteredPatch:
+    """Plug class modules into a weak classifier, evaluate on validation images, register.
+
+    Args:
+        weak: the weak classifier.
+        modules: the class modules with their calibrations, one for each class to fix.
+        data: splits with the weak model's classes; only validation images are looked at.
+        name: the name to register the patched model under.
+        weak_uri: the weak model's address, for the manifest.
+        sink: where the manifest goes.
+        pictures: files to keep with it.
+
+    Raises:
+        PatchError: if a module's class is unknown to the weak model, or is patched twice.
+    """
+    patched = PatchedClassifier(weak, [Patch(one.class_module, one.calibration) for one in modules])
+    evaluations = evaluate_patched(patched, data.validation)
+    manifest = PatchedManifest(
+        name=name,
+        weak_uri=weak_uri,
+        patches=[(one.uri, one.calibration) for one in modules],
+        metrics=evaluation_metrics(evaluations, prefix="validation"),
+        evidence={"validation": [asdict(one) for one in evaluations]},
+        provenance=_provenance(data, None, {"calibrations": [_kind(one) for one in modules]}),
+        pictures=pictures,
+    )
+    return RegisteredPatch(sink.add_patched(manifest), patched, evaluations)
+
+
+def evaluate_patched(patched: PatchedClassifier, images: ImageSet) -> tuple[PatchEvaluation, ...]:
+    """Weak beside patched on the same images, once for each patched class.
+
+    Args:
+        patched: the patched classifier.
+        images: images with the weak model's classes, in its order.
+
+    Raises:
+        DataError: if a patched class has no image, or there is no other.
+    """
+    weak_predicted = predict(patched.weak, images.images).argmax(axis=1)
+    predicted = predict(patched, images.images).argmax(axis=1)
+    return tuple(
+        evaluate_patch(
+            images.labels,
+            weak_predicted,
+            predicted,
+            class_names=images.class_names,
+            target=patch.class_name,
+        )
+        for patch in patched.patches
+    )
+
+
+def evaluation_metrics(evaluations: Sequence[PatchEvaluation], *, prefix: str) -> dict[str, float]:
+    """Evaluations as flat metrics, each the mean over the patched classes.
+
+    Args:
+        evaluations: one a patched class.
+        prefix: the split's name.
+
+    Returns:
+        ``{prefix}_weak_f1``, ``{prefix}_patched_f1``, ``{prefix}_f1_gain`` and so on.
+    """
+    metrics = {}
+    for name in METRICS:
+        weak = float(np.mean([getattr(one.weak, name) for one in evaluations]))
+        patched = float(np.mean([getattr(one.patched, name) for one in evaluations]))
+        metrics[f"{prefix}_weak_{name}"] = weak
+        metrics[f"{prefix}_patched_{name}"] = patched
+        metrics[f"{prefix}_{name}_gain"] = patched - weak
+    return metrics
+
+
+def _kind(one: RegisteredModule) -> str:
+    return one.calibration.kind
+
+
+def _provenance(
+    data: DataSplits,
+    settings: TrainingSettings | DecompositionSettings | None,
+    more: Mapping[str, Any],
+) -> Provenance:
+    return Provenance(
+        settings={**(settings.model_dump(mode="json") if settings else {}), **more},
+        seed=settings.seed if settings else 0,
+        data_source=data.source,
+        data_fingerprint=data.fingerprint,
+    )
