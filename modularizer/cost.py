@@ -8,6 +8,7 @@ import warnings
 import torch
 from torch import nn
 
+from modularizer.classifier import inference
 from modularizer.preprocessing import Preprocessing
 from modularizer.records import Cost
 
@@ -19,10 +20,10 @@ def count_cost(network: nn.Module, preprocessing: Preprocessing) -> Cost:
     adaptive pools. It says nothing of memory traffic or time.
 
     Args:
-        network: prepared float (N, channels, height, width) to scores.
+        network: prepared float (N, channels, height, width) to scores; left as it is.
         preprocessing: gives the size of its input.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), inference(network):
         warnings.simplefilter("ignore")  # fvcore imports torch.jit, which warns that it will go
         from fvcore.nn import FlopCountAnalysis
 

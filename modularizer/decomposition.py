@@ -60,8 +60,9 @@ class Parts:
         sensitivity: what each segment's loss costs.
         masks: what the search found.
         strong_accuracy: on the validation images, in [0, 1].
-        random_accuracy: composed accuracy of random masks that keep as many channels of each
-            segment: one value a draw.
+        random_masks: bool (draws, classes, channels): masks that keep as many channels of each
+            segment, chosen at random.
+        random_accuracy: composed accuracy of each draw on the validation images.
     """
 
     class_modules: tuple[ClassModule, ...]
@@ -69,6 +70,7 @@ class Parts:
     sensitivity: Sensitivity
     masks: Masks
     strong_accuracy: float
+    random_masks: Tensor
     random_accuracy: tuple[float, ...]
 
 
@@ -97,6 +99,11 @@ def decompose(
     """
     _require_fitting(strong, data)
     plan = slicing_plan(strong.network, (strong.preprocessing.channels, *strong.preprocessing.size))
+    if plan.outputs != len(strong.class_names):
+        raise PlanError(
+            f"the network gives {plan.outputs} scores, the model names "
+            f"{len(strong.class_names)} classes; each class needs one score"
+        )
     device = next(strong.parameters()).device
     validation = strong.preprocessing.prepare(as_tensor(data.validation.images, device))
     labels = torch.from_numpy(data.validation.labels)
@@ -125,6 +132,9 @@ def decompose(
     )
     masks = _search(scorer, grouping, sensitivity, labels, settings, generator, progress)
     segments = [segment.channels for segment in plan.segments]
+    random_masks = torch.stack(
+        [random_masks_like(masks.kept, segments, generator) for _ in range(settings.random_draws)]
+    )
     return Parts(
         class_modules=tuple(
             _class_module(strong, plan, kept, output, validation[:32])
@@ -134,10 +144,8 @@ def decompose(
         sensitivity=sensitivity,
         masks=masks,
         strong_accuracy=sensitivity.unharmed,
-        random_accuracy=tuple(
-            scorer.composed_accuracy(random_masks_like(masks.kept, segments, generator), labels)
-            for _ in range(settings.random_draws)
-        ),
+        random_masks=random_masks,
+        random_accuracy=tuple(scorer.composed_accuracy(draw, labels) for draw in random_masks),
     )
 
 

@@ -116,8 +116,10 @@ def evaluate_patch(
         seed: of the resampling.
 
     Raises:
-        DataError: if there is no image of the class, or none of another.
+        DataError: if the class is unknown, it has no image, or no other has one.
     """
+    if target not in class_names:
+        raise DataError(f"no class {target!r} here; the classes are {', '.join(class_names)}")
     label = class_names.index(target)
     weak = class_metrics(labels, weak_predicted, label)
     patched = class_metrics(labels, patched_predicted, label)

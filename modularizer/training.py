@@ -84,11 +84,11 @@ def train_classifier(
     taken = best if stop == "best" else max(1, best // 2)
     network.load_state_dict(snapshots[taken])
     classifier = Classifier(
-        network.eval(),
+        network,
         architecture=spec,
         preprocessing=preprocessing,
         class_names=data.class_names,
-    )
+    ).eval()
     return TrainingResult(classifier, taken, best, accuracies[taken - 1], tuple(history))
 
 
@@ -102,6 +102,13 @@ def _fit(
     device = next(network.parameters()).device
     images, labels = _on_device(data.train, preprocessing, device)
     validation = _on_device(data.validation, preprocessing, device)
+    try:
+        _scores(network, validation[0][:1], 1)
+    except RuntimeError as error:
+        raise DataError(
+            f"the network ({type(network).__name__}) doesn't take images prepared to shape "
+            f"{tuple(images.shape[1:])}: {error}; set its in_channels and input_size to them"
+        ) from error
     order = torch.Generator().manual_seed(settings.seed)
     optimiser = torch.optim.SGD(
         network.parameters(),
@@ -129,12 +136,14 @@ def _fit(
             total += loss.detach() * len(batch)
         schedule.step()
         mean_loss = float(total) / len(images)
-        if not torch.isfinite(total):
+        scores = _scores(network, validation[0], settings.batch_size)
+        # the loss does not show what the last step did
+        if not (torch.isfinite(total) and torch.isfinite(scores).all()):
             raise ModularizerError(
-                f"the loss of epoch {epoch} is {mean_loss}; lower the learning rate "
-                f"({settings.learning_rate}) or look at the images"
+                f"epoch {epoch} ends with a loss of {mean_loss} and scores that are not all "
+                f"finite; lower the learning rate ({settings.learning_rate}) or look at the images"
             )
-        accuracy = _accuracy(network, *validation, settings.batch_size)
+        accuracy = int((scores.argmax(dim=1) == validation[1]).sum()) / len(scores)
         history.append(
             {
                 "train_loss": mean_loss,
@@ -188,10 +197,6 @@ def _shifted(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
     return padded[index, channel, rows, columns]
 
 
-def _accuracy(network: nn.Module, images: Tensor, labels: Tensor, batch_size: int) -> float:
+def _scores(network: nn.Module, images: Tensor, batch_size: int) -> Tensor:
     with inference(network):
-        right = sum(
-            int((network(batch).argmax(dim=1) == truth).sum().item())
-            for batch, truth in zip(images.split(batch_size), labels.split(batch_size), strict=True)
-        )
-    return right / len(images)
+        return torch.cat([network(batch) for batch in images.split(batch_size)])

@@ -98,7 +98,7 @@ class SlicingPlan:
 
         Raises:
             DecodeError: if the mask has another shape or dtype, there is no such output, or a
-                segment would lose its last channel.
+                segment or one of its layers would lose its last channel.
         """
         if kept.shape != (self.channels,) or kept.dtype != torch.bool:
             raise DecodeError(
@@ -116,4 +116,10 @@ class SlicingPlan:
         outputs = torch.ones(self.outputs, dtype=torch.bool)
         if output is not None:
             outputs = torch.arange(self.outputs) == output
-        return torch.cat([kept.cpu(), torch.ones(1, dtype=torch.bool), outputs])
+        alive = torch.cat([kept.cpu(), torch.ones(1, dtype=torch.bool), outputs])
+        for layer in (one for s in self.segments if len(s.layers) > 1 for one in s.layers):
+            if not alive[self.entries[f"{layer}.weight"][0]].any():  # of coupled layers, one
+                raise DecodeError(
+                    f"the mask removes every kernel of {layer}; a layer keeps at least one"
+                )
+        return alive

@@ -131,8 +131,9 @@ def _weighted_layer(call: Call, findings: Findings, taken: Tensor) -> Tensor:
 
 def unite(call: Call, findings: Findings) -> Tensor:
     """Addition or multiplication of two activations: what meets goes together."""
-    operands = [arg for arg in call.args if isinstance(arg, Traced)]
-    if any(isinstance(arg, Tensor) for arg in (*call.args, *call.kwargs.values())):
+    given = (*call.args, *call.kwargs.values())
+    operands = [arg for arg in given if isinstance(arg, Traced)]
+    if any(isinstance(arg, Tensor) for arg in given):
         raise PlanError(f"{call.where}: a bare tensor meets an activation; wrap it in a layer")
     if len(operands) == 2:
         findings.ids.unite(operands[0].ids, operands[1].ids)
@@ -168,7 +169,7 @@ def average(call: Call, findings: Findings) -> Tensor:
 
 def _ids_of(argument: Any) -> Any:
     if isinstance(argument, Traced):
-        return argument.ids
+        return argument.ids.contiguous()  # as the activation is: a view needs it
     if isinstance(argument, list | tuple):
         return type(argument)(_ids_of(item) for item in argument)
     return argument

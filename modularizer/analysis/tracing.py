@@ -45,7 +45,8 @@ def slicing_plan(network: nn.Module, input_shape: Sequence[int]) -> SlicingPlan:
             "values has to go; see torch.fx"
         ) from error
     walk = _Walk(fx.GraphModule(on_meta, graph))
-    output = walk.run(torch.empty((1, *input_shape), device="meta"))
+    dtype = next((p.dtype for p in on_meta.parameters()), None)
+    output = walk.run(torch.empty((1, *input_shape), device="meta", dtype=dtype))
     return _plan(walk, output, graph)
 
 
@@ -55,8 +56,11 @@ def _tensors(network: nn.Module) -> dict[str, Tensor]:
 
 def _refuse_shared_tensors(network: nn.Module) -> None:
     names: dict[int, str] = {}
-    for name, parameter in network.named_parameters(remove_duplicate=False):
-        other = names.setdefault(id(parameter), name)
+    for name, tensor in [
+        *network.named_parameters(remove_duplicate=False),
+        *network.named_buffers(remove_duplicate=False),
+    ]:
+        other = names.setdefault(id(tensor), name)
         if other != name:
             raise PlanError(f"{name} and {other} are one tensor; shared weights can't be sliced")
 
@@ -66,6 +70,7 @@ class _Walk(fx.Interpreter):
 
     def __init__(self, graph_module: fx.GraphModule) -> None:
         super().__init__(graph_module)
+        self.extra_traceback = False  # fx would append its own traceback to our messages
         self.findings = Findings()
         self.observable: dict[str, Tensor] = {}
 
@@ -169,6 +174,7 @@ def _segments(
 ) -> tuple[tuple[Segment, ...], dict[int, int]]:
     """Convolutions that share a channel, and the number of each removable channel by its root."""
     together: list[tuple[list[str], dict[int, None]]] = []  # dicts as ordered sets
+    order = {name: position for position, name in enumerate(kernels)}
     for name, layer_roots in kernels.items():
         removable = dict.fromkeys(root for root in layer_roots if root not in fixed)
         if not removable:
@@ -177,8 +183,7 @@ def _segments(
         for other in [group for group in together if group[1].keys() & removable.keys()]:
             together.remove(other)
             names, channels = other[0] + names, other[1] | channels
-        together.append((names, channels))
-    order = {name: position for position, name in enumerate(kernels)}
+        together.append((sorted(names, key=order.__getitem__), channels))
     together.sort(key=lambda group: order[group[0][0]])
     segments: list[Segment] = []
     channel_of: dict[int, int] = {}

@@ -225,10 +225,8 @@ def _note_standing(standing: Tensor, team: _Team, best: Tensor, size: int) -> No
 
 
 def _holding(chosen: Tensor, index: int) -> tuple[Tensor, int]:
-    """The chosen indices with ``index`` among them, in the last place if it was not; and where."""
+    """The chosen indices and ``index``, beside them if it was not among them; and where it is."""
     found: list[int] = (chosen == index).nonzero().flatten().tolist()
     if found:
         return chosen, found[0]
-    held = chosen.clone()
-    held[-1] = index
-    return held, len(held) - 1
+    return torch.cat([chosen, torch.tensor([index])]), len(chosen)

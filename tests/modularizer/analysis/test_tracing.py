@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from modularizer.analysis.tracing import slicing_plan
+from modularizer.architectures.rescnn import rescnn
+from modularizer.architectures.simcnn import simcnn
+from modularizer.errors import PlanError
+
+
+class Net(nn.Module):
+    """Two convolutions and a linear layer, with a step of the test's own in between."""
+
+    def __init__(self, step: Callable[[Net, Tensor], Any]) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.also = nn.Conv2d(4, 4, 3, padding=1)
+        self.grouped = nn.Conv2d(4, 4, 3, padding=1, groups=2)
+        self.norm = nn.GroupNorm(2, 4)
+        self.shift = nn.Parameter(torch.zeros(4, 1, 1))
+        self.head = nn.Linear(4 * 16, 3)
+        self.step = step
+
+    def forward(self, x: Tensor) -> Any:
+        return self.step(self, self.conv(x).relu())
+
+
+def flat(net: Net, x: Tensor) -> Tensor:
+    scores: Tensor = net.head(x.flatten(1))
+    return scores
+
+
+def depends_on_data(net: Net, x: Tensor) -> Tensor:
+    return flat(net, x if x.sum() > 0 else -x)
+
+
+REFUSED: dict[str, tuple[Callable[[Net, Tensor], Any], str]] = {
+    "grouped convolution": (lambda net, x: flat(net, net.grouped(x)), r"grouped \(Conv2d\)"),
+    "unknown layer": (lambda net, x: flat(net, net.norm(x)), r"norm \(GroupNorm\)"),
+    "unknown function": (lambda net, x: flat(net, torch.cumsum(x, 1)), r"cumsum.*no rule"),
+    "unknown method": (lambda net, x: flat(net, x.softmax(1)), r"softmax.*no rule"),
+    "subtraction": (lambda net, x: flat(net, x - net.also(x)), r"sub.*no rule"),
+    "mean over channels": (lambda net, x: net.head(x.mean(1).repeat(1, 4, 1)), r"mean.*mixes"),
+    "mean over everything": (lambda net, x: net.head(x.mean()), r"mean over everything"),
+    "data-dependent control flow": (depends_on_data, "Net can't be traced.*[Cc]ontrol flow"),
+    "bare parameter": (lambda net, x: flat(net, x + net.shift), "shift: a tensor used outside"),
+    "bare parameter as a factor": (lambda net, x: flat(net, net.shift * x), "shift: a tensor"),
+    "feature maps as the answer": (lambda net, x: x, r"\(N, classes\); found \(1, 4, 4, 4\)"),
+    "a pair as the answer": (lambda net, x: (flat(net, x), x), r"\(N, classes\); found tuple"),
+    "no batch": (lambda net, x: flat(net, x)[0], "no rule"),
+    "twice the same scores": (
+        lambda net, x: torch.cat([flat(net, x), flat(net, x)], dim=1),
+        "outputs of one layer each",
+    ),
+    "channels along another dimension": (
+        lambda net, x: flat(net, net.also(x.permute(0, 2, 1, 3))),
+        r"also \(Conv2d\): its input mixes channels",
+    ),
+    "a wrong size": (lambda net, x: net.head(x[:, :2].flatten(1)), "no rule"),
+    "a linear layer that does not fit": (lambda net, x: net.head(x.mean((2, 3))), "head: fails"),
+}
+
+
+def state(network: nn.Module) -> list[Any]:
+    return [
+        [(name, id(p), p.requires_grad, p.device.type) for name, p in network.named_parameters()],
+        [(name, id(b)) for name, b in network.named_buffers()],
+        [
+            (name, id(m), m.training, len(m._forward_hooks), len(m._forward_pre_hooks))
+            for name, m in network.named_modules()
+        ],
+    ]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_network_that_can_not_be_sliced_is_refused_by_name_and_left_alone(name: str) -> None:
+    step, message = REFUSED[name]
+    network = Net(step)
+    network.head.weight.requires_grad_(False)
+    network.also.eval()
+    before, weights = state(network), copy.deepcopy(network.state_dict())
+    with pytest.raises(PlanError, match=f"(?s){message}") as caught:
+        slicing_plan(network, (3, 4, 4))
+    assert "Traceback" not in str(caught.value)
+    assert "While executing" not in str(caught.value)
+    assert state(network) == before
+    assert all(torch.equal(weights[key], now) for key, now in network.state_dict().items())
+
+
+def test_the_net_of_these_tests_is_fine_without_a_step_of_its_own() -> None:
+    assert slicing_plan(Net(flat), (3, 4, 4)).channels == 4
+
+
+def test_shared_weights_are_refused_with_both_names() -> None:
+    network = Net(lambda net, x: flat(net, net.also(x)))
+    other = nn.Sequential(network, nn.Linear(3, 3), nn.Linear(3, 3))
+    other[2].weight = other[1].weight
+    with pytest.raises(PlanError, match=r"2\.weight and 1\.weight are one tensor"):
+        slicing_plan(other, (3, 4, 4))
+
+
+def test_one_layer_under_two_names_is_refused() -> None:
+    norm = nn.BatchNorm2d(4, affine=False)
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), norm, nn.ReLU(), norm, nn.Flatten())
+    network.append(nn.Linear(64, 3))
+    with pytest.raises(PlanError, match=r"3\.running_mean and 1\.running_mean are one tensor"):
+        slicing_plan(network, (3, 4, 4))
+
+
+def test_an_input_of_the_wrong_shape_is_refused_with_the_layer() -> None:
+    with pytest.raises(PlanError, match="features_0_0"):
+        slicing_plan(simcnn(3, width_multiplier=1 / 64), (1, 32, 32))
+    with pytest.raises(PlanError, match="classifier"):
+        slicing_plan(simcnn(3, width_multiplier=1 / 64), (3, 64, 64))
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_planning_leaves_the_network_as_it_was(batch_norm: bool) -> None:
+    network = rescnn(3, width_multiplier=1 / 32, batch_norm=batch_norm).train()
+    network.get_submodule("features.0").eval()
+    seen: list[int] = []
+    network.classifier.register_forward_hook(lambda *_: seen.append(1))
+    before, weights = state(network), copy.deepcopy(network.state_dict())
+    rng = torch.get_rng_state()
+    slicing_plan(network, (3, 32, 32))
+    assert state(network) == before
+    assert all(torch.equal(weights[key], now) for key, now in network.state_dict().items())
+    assert torch.equal(rng, torch.get_rng_state())
+
+
+def test_the_plan_of_the_paper_s_networks_counts_their_kernels() -> None:
+    plain = slicing_plan(simcnn(10), (3, 32, 32))
+    assert (plain.kernels, plain.channels, plain.outputs) == (4224, 4224, 10)
+    assert [len(s) for s in plain.segments] == [64] * 2 + [128] * 2 + [256] * 3 + [512] * 6
+    residual = slicing_plan(rescnn(10), (3, 32, 32))
+    assert residual.kernels == 4288
+    assert residual.channels == 4288 - 128 - 512 - 512
+    assert [len(s.layers) for s in residual.segments].count(2) == 3
+    assert int(residual.kernels_per_channel.sum()) == 4288
+
+
+def test_segments_and_their_layers_come_in_the_order_they_run() -> None:
+    class Cat(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.third = nn.Conv2d(3, 5, 1)
+            self.second = nn.Conv2d(3, 3, 1)
+            self.first = nn.Conv2d(3, 2, 1)
+            self.out = nn.Linear(5 * 16, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            a, b = self.first(x), self.second(x)
+            scores: Tensor = self.out((torch.cat([a, b], 1) + self.third(x)).flatten(1))
+            return scores
+
+    (segment,) = slicing_plan(Cat(), (3, 4, 4)).segments
+    assert segment.layers == ("first", "second", "third")
+
+
+@pytest.mark.parametrize("function", [torch.add, torch.mul])
+def test_an_activation_that_comes_by_keyword_couples_too(function: Callable[..., Tensor]) -> None:
+    network = Net(lambda net, x: flat(net, function(x, other=net.also(x))))
+    plan = slicing_plan(network, (3, 4, 4))
+    assert [segment.layers for segment in plan.segments] == [("conv", "also")]
+
+
+def test_a_network_in_float64_or_half_is_planned_alike() -> None:
+    network = rescnn(3, width_multiplier=1 / 32, batch_norm=True)
+    plan = slicing_plan(network, (3, 32, 32))
+    for dtype in (torch.float64, torch.bfloat16):
+        assert slicing_plan(network.to(dtype), (3, 32, 32)).segments == plan.segments

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from modularizer.analysis.plan import SlicingPlan
+from modularizer.analysis.tracing import slicing_plan
+from modularizer.architectures.rescnn import simple_rescnn
+from modularizer.assembly.decode import decode
+from modularizer.assembly.masking import masked, verify_decoded
+from modularizer.errors import DecodeError
+
+
+def small() -> tuple[nn.Module, SlicingPlan, Tensor, Tensor]:
+    torch.manual_seed(0)
+    network = simple_rescnn(3, width=5, in_channels=1, input_size=8, batch_norm=True)
+    plan = slicing_plan(network, (1, 8, 8))
+    kept = torch.arange(plan.channels) % 2 == 0
+    return network, plan, kept, torch.randn(4, 1, 8, 8)
+
+
+def hooks(network: nn.Module) -> int:
+    return sum(len(m._forward_pre_hooks) + len(m._forward_hooks) for m in network.modules())
+
+
+def test_a_decoded_network_passes_and_its_difference_is_told() -> None:
+    network, plan, kept, images = small()
+    network.train()
+    for output in range(3):
+        decoded = decode(network, plan, kept, output=output)
+        difference = verify_decoded(decoded, network, plan, kept, output=output, images=images)
+        assert 0 <= difference < 1e-5
+    assert all(module.training for module in network.modules())
+    assert hooks(network) == 0
+
+
+def test_a_decoded_network_of_another_output_or_mask_is_refused() -> None:
+    network, plan, kept, images = small()
+    for wrong in (
+        decode(network, plan, kept, output=1),
+        decode(network, plan, ~kept, output=0),
+        decode(network, plan, torch.ones_like(kept), output=0),
+    ):
+        with pytest.raises(DecodeError, match="decoded and masked scores differ by"):
+            verify_decoded(wrong, network, plan, kept, output=0, images=images)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_scores_that_are_not_finite_are_refused(value: float) -> None:
+    network, plan, kept, images = small()
+    decoded = decode(network, plan, kept, output=0)
+    with torch.no_grad():
+        next(decoded.parameters()).fill_(value)
+    with pytest.raises(DecodeError, match="differ by"):
+        verify_decoded(decoded, network, plan, kept, output=0, images=images)
+    with torch.no_grad():
+        next(network.parameters()).fill_(value)
+    with pytest.raises(DecodeError, match="not finite"):
+        verify_decoded(decoded, network, plan, kept, output=0, images=images)
+    assert hooks(network) == 0
+
+
+def test_a_size_written_into_the_code_is_explained() -> None:
+    class Fixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 4, 3, padding=1)
+            self.out = nn.Linear(4 * 64, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            scores: Tensor = self.out(self.conv(x).relu().contiguous().view(-1, 256))
+            return scores
+
+    network = Fixed()
+    plan = slicing_plan(network, (1, 8, 8))
+    for kept in (torch.tensor([True, False, True, False]), torch.tensor([True] * 3 + [False])):
+        decoded = decode(network, plan, kept, output=0)
+        with pytest.raises(DecodeError, match="a view to a fixed width"):
+            verify_decoded(decoded, network, plan, kept, output=0, images=torch.randn(4, 1, 8, 8))
+    assert hooks(network) == 0
+
+
+def test_masking_ends_with_its_context_also_on_an_error() -> None:
+    network, plan, kept, images = small()
+    network.eval()
+    with torch.no_grad():
+        whole = network(images)
+        with masked(network, plan, kept):
+            assert not torch.equal(network(images), whole)
+        with pytest.raises(ZeroDivisionError), masked(network, plan, kept):
+            raise ZeroDivisionError
+        with pytest.raises(DecodeError), masked(network, plan, kept[1:]):
+            pass
+        assert torch.equal(network(images), whole)
+    assert hooks(network) == 0

@@ -1,0 +1,280 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from modularizer.architectures.rescnn import simple_rescnn
+from modularizer.architectures.spec import ArchitectureSpec
+from modularizer.assembly.composed import ComposedClassifier
+from modularizer.assembly.masking import masked
+from modularizer.classifier import Classifier, predict
+from modularizer.datasets.images import DataSplits, ImageSet
+from modularizer.decomposition import Parts, decompose
+from modularizer.errors import DataError, ModularizerError, PlanError
+from modularizer.progress import Progress
+from modularizer.search.bracket import BracketResult, run_bracket
+from modularizer.search.diversity import diff
+from modularizer.settings import DecompositionSettings, TrainingSettings
+from modularizer.training import train_classifier
+
+NAMES = ("left", "middle", "right")
+SPEC = ArchitectureSpec(
+    name="simple_rescnn",
+    arguments={"num_classes": 3, "width": 8, "in_channels": 1, "input_size": 8},
+)
+SETTINGS = DecompositionSettings(
+    few_groups=4, candidates=6, parents=3, generations=4, top=8, random_draws=2, seed=5
+)
+
+
+def image_set(count: int, seed: int) -> ImageSet:
+    """Noise with a bright bar whose place is the class."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(count, dtype=np.int64) % 3
+    images = generator.integers(0, 120, (count, 8, 8, 1), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[:, 2 * label + 1] += 110
+    return ImageSet(images, labels, NAMES)
+
+
+DATA = DataSplits(image_set(60, 0), image_set(45, 1), image_set(30, 2), "bars")
+
+
+@lru_cache(maxsize=1)
+def strong() -> Classifier:
+    settings = TrainingSettings(epochs=6, batch_size=16, learning_rate=0.02)
+    return train_classifier(DATA, SPEC, settings).classifier
+
+
+@lru_cache(maxsize=1)
+def parts() -> Parts:
+    return decompose(strong(), DATA, SETTINGS)
+
+
+def untrained(network: nn.Module, names: tuple[str, ...] = NAMES) -> Classifier:
+    return Classifier(
+        network, architecture=SPEC, preprocessing=strong().preprocessing, class_names=names
+    )
+
+
+def same(first: Parts, second: Parts) -> bool:
+    return (
+        torch.equal(first.masks.kept, second.masks.kept)
+        and first.masks.history == second.masks.history
+        and first.random_accuracy == second.random_accuracy
+    )
+
+
+def test_the_same_seed_finds_the_same_masks_whatever_was_drawn_before() -> None:
+    torch.rand(7)
+    before = torch.get_rng_state()
+    assert same(parts(), decompose(strong(), DATA, SETTINGS))
+    assert torch.equal(before, torch.get_rng_state())
+    other = decompose(strong(), DATA, SETTINGS.model_copy(update={"seed": 6}))
+    assert not torch.equal(parts().masks.kept, other.masks.kept)
+
+
+def test_what_is_reported_is_what_the_modules_do() -> None:
+    assert_reported_as_done(parts())
+
+
+def assert_reported_as_done(found: Parts) -> None:
+    composed = ComposedClassifier(found.class_modules)
+    predicted = predict(composed, DATA.validation.images).argmax(axis=1)
+    accuracy = float((predicted == DATA.validation.labels).mean())
+    assert found.masks.accuracy == pytest.approx(accuracy)
+    assert found.masks.diff == diff(found.masks.kept, found.plan.kernels_per_channel)
+    last = found.masks.history[-1]
+    fitness = 0.9 * found.masks.accuracy + 0.1 * found.masks.diff
+    assert last["fitness"] == pytest.approx(fitness)
+    kept = found.plan.kernels_kept(found.masks.kept)
+    assert last["kernels_kept"] == pytest.approx(float(kept.double().mean()))
+    for one, count in zip(found.class_modules, kept.tolist(), strict=True):
+        convs = [m for m in one.network.modules() if isinstance(m, nn.Conv2d)]
+        assert sum(m.out_channels for m in convs) == count
+    whole = predict(strong(), DATA.validation.images).argmax(axis=1)
+    assert found.strong_accuracy == pytest.approx(float((whole == DATA.validation.labels).mean()))
+
+
+def test_each_module_is_the_masked_strong_network_s_score_of_its_class() -> None:
+    found, network = parts(), strong().network
+    images = torch.from_numpy(DATA.test.images)
+    prepared = strong().preprocessing.prepare(images)
+    for label, one in enumerate(found.class_modules):
+        assert one.class_name == NAMES[label]
+        assert one.output == label
+        assert torch.equal(one.kept, found.masks.kept[label])
+        with torch.no_grad(), masked(network, found.plan, one.kept):
+            expected = network(prepared)[:, label]
+        with torch.no_grad():
+            torch.testing.assert_close(one(images), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_best_so_far_is_never_lost() -> None:
+    history = parts().masks.history
+    fitness = [generation["fitness"] for generation in history]
+    assert fitness == sorted(fitness)
+    assert len(history) == 4
+
+
+NARROW = SETTINGS.model_copy(update={"top": 1, "generations": 12, "mutation_rate": 0.4})
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_narrow_search_keeps_and_reports_the_best_of_all_its_generations(seed: int) -> None:
+    results: list[BracketResult] = []
+
+    def remembered(*args: Any, **kwargs: Any) -> BracketResult:
+        results.append(run_bracket(*args, **kwargs))
+        return results[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("modularizer.decomposition.run_bracket", remembered)
+        found = decompose(strong(), DATA, NARROW.model_copy(update={"seed": seed}))
+    fitness = [result.fitness for result in results]
+    assert fitness == sorted(fitness)  # the best so far is among each generation's models
+    assert fitness == [generation["fitness"] for generation in found.masks.history]
+    assert fitness[-1] == fitness[-2]  # the last generation gained nothing here
+    assert found.masks.accuracy == results[-1].accuracy
+    assert found.masks.diff == pytest.approx(results[-1].diff)
+    assert_reported_as_done(found)
+
+
+def test_every_segment_keeps_a_kernel_for_every_class() -> None:
+    harsh = SETTINGS.model_copy(update={"mutation_rate": 1.0, "few_groups": 2, "generations": 6})
+    found = decompose(strong(), DATA, harsh)
+    for segment in found.plan.segments:
+        assert bool(found.masks.kept[:, segment.channels].any(dim=1).all())
+
+
+def test_random_masks_keep_as_many_channels_of_each_segment() -> None:
+    found = parts()
+    assert found.random_masks.shape == (2, *found.masks.kept.shape)
+    assert len(found.random_accuracy) == 2
+    for draw in found.random_masks:
+        for segment in found.plan.segments:
+            counts = draw[:, segment.channels].sum(1)
+            assert torch.equal(counts, found.masks.kept[:, segment.channels].sum(1))
+
+
+def test_the_passes_are_counted() -> None:
+    found, images, classes = parts(), len(DATA.validation), 3
+    sensitivity = (1 + len(found.plan.segments) * 9) * classes * images
+    search = len(found.masks.history) * classes * SETTINGS.candidates * images
+    assert found.masks.passes == sensitivity + search
+
+
+def test_the_search_stops_after_generations_without_gain() -> None:
+    settings = SETTINGS.model_copy(
+        update={
+            "generations": 60,
+            "patience": 2,
+            "mutation_rate": 0.0,
+            "candidates": 2,
+            "parents": 2,
+        }
+    )
+    history = decompose(strong(), DATA, settings).masks.history
+    assert 3 <= len(history) < 60
+    assert history[-3]["fitness"] == history[-1]["fitness"]
+
+
+def test_progress_is_told_after_each_segment_and_generation() -> None:
+    told: list[Progress] = []
+    found = decompose(strong(), DATA, SETTINGS, progress=told.append)
+    stages = [(p.stage, p.done, p.total) for p in told]
+    segments = len(found.plan.segments)
+    assert stages[:segments] == [("sensitivity", n, segments) for n in range(1, segments + 1)]
+    assert stages[segments:] == [("search", n, 4) for n in range(1, 5)]
+    assert told[-1].metrics == found.masks.history[-1]
+
+
+def test_the_strong_classifier_is_left_as_it_is() -> None:
+    model = strong().train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    grads = [p.requires_grad for p in model.parameters()]
+    decompose(model, DATA, SETTINGS)
+    assert all(torch.equal(before[name], now) for name, now in model.state_dict().items())
+    assert all(module.training for module in model.modules())
+    assert [p.requires_grad for p in model.parameters()] == grads
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    model.eval()
+
+
+class Untouchable(np.ndarray[Any, Any]):
+    """Pixels that may not be looked at."""
+
+    def __getitem__(self, key: Any) -> Any:
+        raise AssertionError("test images were read")
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("test images were read")
+
+
+def test_test_images_are_not_looked_at() -> None:
+    test = ImageSet(DATA.test.images.view(Untouchable), DATA.test.labels, NAMES)
+    assert same(parts(), decompose(strong(), replace(DATA, test=test), SETTINGS))
+
+
+def without(images: ImageSet, label: int) -> ImageSet:
+    return images.take(images.labels != label)
+
+
+def test_data_that_does_not_fit_is_refused_before_any_work() -> None:
+    told: list[Progress] = []
+
+    def refused(data: DataSplits, message: str, model: Classifier | None = None) -> None:
+        with pytest.raises(DataError, match=message):
+            decompose(model or strong(), data, SETTINGS, progress=told.append)
+
+    refused(DATA.only(["left", "right", "middle"]), "in that order")
+    refused(DATA.only(["left", "right"]), "the model's classes are left, middle, right")
+    train, validation = without(DATA.train, 1), without(DATA.validation, 2)
+    refused(replace(DATA, train=train), "class 'middle' has no training image")
+    refused(replace(DATA, validation=validation), "class 'right' has no validation image")
+    lone = untrained(simple_rescnn(1, width=4, in_channels=1, input_size=8), ("left",))
+    refused(DATA.only(["left"]), "single class", lone)
+    assert not told
+
+
+class FixedView(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3, padding=1)
+        self.out = nn.Linear(256, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.out(self.conv(x).relu().contiguous().view(-1, 256))
+        return scores
+
+
+def test_a_network_that_can_not_be_sliced_is_refused_before_any_work() -> None:
+    told: list[Progress] = []
+    refused = {
+        "a view to a fixed width": FixedView(),
+        "no convolution": nn.Sequential(nn.Flatten(), nn.Linear(64, 3)),
+        "grouped convolutions": nn.Sequential(
+            nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, groups=2), nn.Flatten(), nn.Linear(64, 3)
+        ),
+        "4 scores.*3 classes": simple_rescnn(4, width=4, in_channels=1, input_size=8),
+        "2 scores.*3 classes": simple_rescnn(2, width=4, in_channels=1, input_size=8),
+    }
+    for message, network in refused.items():
+        with pytest.raises(PlanError, match=message):
+            decompose(untrained(network), DATA, SETTINGS, progress=told.append)
+    assert not told
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_strong_network_with_broken_weights_is_refused(value: float) -> None:
+    network = simple_rescnn(3, width=4, in_channels=1, input_size=8)
+    with torch.no_grad():
+        next(network.parameters())[0] = value
+    with pytest.raises(ModularizerError, match="not finite"):
+        decompose(untrained(network), DATA, SETTINGS)
