@@ -1,0 +1,92 @@
+"""How a version comes to be: staged, stored, read back and loaded before it has a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from registry.bundle import Bundle, write_bundle
+from registry.errors import BundleError
+from registry.manifest import AnyManifest
+from registry.mlflow_runs import RunLog
+from registry.mlflow_versions import create_version, fetch_bundle
+from registry.naming import require_name
+from registry.version import Version, version_tags
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model on its way into the registry.
+
+    Attributes:
+        name: to register it under.
+        manifest: without its files.
+        contents: file name to bytes.
+        verify: loads the bundle as it was stored and compares it with the original; raises a
+            `BundleError` if they differ.
+    """
+
+    name: str
+    manifest: AnyManifest
+    contents: Mapping[str, bytes]
+    verify: Callable[[Bundle], None]
+
+
+def register(run: RunLog, entries: Sequence[Entry], *, parents: Sequence[str]) -> list[Version]:
+    """Store every entry, and only when all of them are there and load make versions of them.
+
+    What fails or is interrupted before leaves LoggedModels marked FAILED, and no version.
+
+    Args:
+        run: the run that made them.
+        entries: in the order their versions are made.
+        parents: LoggedModel ids that they were made from.
+
+    Raises:
+        BundleError: if one is not the same after it was stored.
+    """
+    for entry in entries:
+        require_name(entry.name)
+    unregistered: list[str] = []
+    try:
+        tags = []
+        for step, entry in enumerate(entries):
+            tags.append(_store(run, entry, step, unregistered))
+        run.log_lineage(inputs=parents, outputs=unregistered)
+        versions = []
+        for entry, entry_tags in zip(entries, tags, strict=True):
+            model_id = unregistered[0]
+            versions.append(
+                create_version(
+                    run.store, entry.name, model_id=model_id, run_id=run.run_id, tags=entry_tags
+                )
+            )
+            unregistered.pop(0)
+    except BaseException:
+        for model_id in unregistered:
+            run.finalize(model_id, ready=False)
+        raise
+    return versions
+
+
+def _store(run: RunLog, entry: Entry, step: int, unregistered: list[str]) -> dict[str, str]:
+    with TemporaryDirectory(prefix="patchbay-") as temporary:
+        staged_folder, returned_folder = Path(temporary, "staged"), Path(temporary, "returned")
+        staged_folder.mkdir()
+        returned_folder.mkdir()
+        staged = write_bundle(staged_folder, entry.manifest, entry.contents)
+        tags = version_tags(staged.manifest, staged.digest)
+        model_id = run.upload(staged, entry.name, tags)
+        unregistered.append(model_id)
+        try:
+            entry.verify(fetch_bundle(run.store, model_id, staged.digest, returned_folder))
+        except BundleError as error:
+            raise BundleError(f"{entry.name} was not stored as it is: {error}") from error
+    metrics = dict(staged.manifest.metrics)
+    if staged.manifest.kind != "patched":
+        metrics |= staged.manifest.cost.model_dump()
+    run.log_metrics(metrics, step=step, model_id=model_id)
+    run.finalize(model_id, ready=True)
+    return tags

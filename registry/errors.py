@@ -1,0 +1,21 @@
+"""The errors of this package: one root, one subclass for each thing a caller can put right."""
+
+
+class RegistryError(Exception):
+    """The registry can't do what was asked; the message says what to do."""
+
+
+class AddressError(RegistryError):
+    """An address, a name or an alias is not a legal one."""
+
+
+class NotFoundError(RegistryError):
+    """No such name, version or alias; the message lists what there is."""
+
+
+class BundleError(RegistryError):
+    """A stored bundle is not what was registered, or is no bundle: nothing of it is used."""
+
+
+class StoreError(RegistryError):
+    """The store can't be opened, read or written."""

@@ -1,0 +1,141 @@
+"""From a version to a model: fetched, checked, restored; a patched one with all its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from modularizer.assembly.patched import PatchedClassifier
+from modularizer.classifier import Classifier
+from registry.bundle import Bundle
+from registry.errors import BundleError
+from registry.manifest import (
+    AnyManifest,
+    ClassifierManifest,
+    ClassModuleManifest,
+    Parent,
+    PatchedModelManifest,
+)
+from registry.mlflow_client import Store
+from registry.mlflow_versions import fetch_bundle, get_version
+from registry.naming import parse_address
+from registry.restoring import (
+    LoadedClassModule,
+    restore_class_module,
+    restore_classifier,
+    restore_patched,
+)
+from registry.version import Version, patched_classes
+
+Model = Classifier | LoadedClassModule | PatchedClassifier
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model from the registry and which version it is.
+
+    Attributes:
+        version: what the address stood for when it was loaded.
+        model: on the CPU, in evaluation mode.
+        manifest: everything else that is stored with it.
+        parts: for a patched model the weak version and each patch's, in patch order.
+    """
+
+    version: Version
+    model: Model
+    manifest: AnyManifest
+    parts: tuple[Version, ...] = ()
+
+
+class Loader:
+    """Loads versions from a store; what it hands out was checked byte by byte.
+
+    Args:
+        store: an open store.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def load(self, version: Version) -> Loaded:
+        """Load one version, and its parts if it is patched.
+
+        Raises:
+            BundleError: if what is stored is not what was registered.
+            NotFoundError: if a part of a patched model is gone.
+        """
+        with self.bundle(version) as bundle:
+            manifest = bundle.manifest
+            if isinstance(manifest, ClassifierManifest):
+                return Loaded(version, restore_classifier(bundle, manifest), manifest)
+            if isinstance(manifest, ClassModuleManifest):
+                return Loaded(version, restore_class_module(bundle, manifest), manifest)
+        parts = tuple(self._pinned(parent) for parent in manifest.parents)
+        return Loaded(version, self.assemble(manifest, parts), manifest, parts)
+
+    def assemble(
+        self, manifest: PatchedModelManifest, parts: Sequence[Version]
+    ) -> PatchedClassifier:
+        """Put a patched model together from its parts' versions; raises as `load`."""
+        weak, *class_modules = [self._load_part(part) for part in parts]
+        if not isinstance(weak, Classifier):
+            raise BundleError(f"expected a classifier at {parts[0].uri}, found {noun(weak)}")
+        loaded = []
+        for part, model in zip(parts[1:], class_modules, strict=True):
+            if not isinstance(model, LoadedClassModule):
+                raise BundleError(f"expected a class module at {part.uri}, found {noun(model)}")
+            loaded.append(model.class_module)
+        return restore_patched(manifest, weak, loaded)
+
+    def _load_part(self, part: Version) -> Model:
+        if part.kind == "patched":
+            raise BundleError(f"{part.uri} is a patched model; those can't be parts of another")
+        return self.load(part).model
+
+    def _pinned(self, parent: Parent) -> Version:
+        version = get_version(self._store, parse_address(parent.uri))
+        if version.digest != parent.digest:
+            raise BundleError(
+                f"{parent.uri} is not what it was when the patched model was registered: expected "
+                f"SHA-256 {parent.digest[:12]}..., found {version.digest[:12]}...; "
+                "register the patched model again"
+            )
+        return version
+
+    @contextmanager
+    def bundle(self, version: Version) -> Iterator[Bundle]:
+        """A version's bundle, checked, in a folder that lasts as long as the context."""
+        with TemporaryDirectory(prefix="patchbay-") as temporary:
+            try:
+                bundle = fetch_bundle(
+                    self._store, version.model_id, version.digest, Path(temporary)
+                )
+                _require_same_story(version, bundle.manifest)
+                yield bundle
+            except BundleError as error:
+                raise BundleError(f"{version.uri} is refused: {error}") from error
+
+
+def _require_same_story(version: Version, manifest: AnyManifest) -> None:
+    told = (version.kind, version.class_names, version.patched_classes, version.parents)
+    stored = (
+        manifest.kind,
+        tuple(manifest.class_names),
+        patched_classes(manifest),
+        tuple(parent.uri for parent in manifest.parents),
+    )
+    if told != stored:
+        raise BundleError(
+            f"its tags say {told}, its bundle {stored}; the tags were changed after it was "
+            "registered"
+        )
+
+
+def noun(model: Model) -> str:
+    """What a model is, for a message."""
+    if isinstance(model, Classifier):
+        return "a strong or weak model"
+    return "a class module" if isinstance(model, LoadedClassModule) else "a patched model"

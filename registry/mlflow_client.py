@@ -1,0 +1,167 @@
+"""MLflow, imported quietly and safely; its errors as ours."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from registry.errors import RegistryError, StoreError
+from registry.home import creation_lock, locate
+
+_EXPERIMENT = "patchbay"
+_global_address_lock = threading.RLock()
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open store.
+
+    Attributes:
+        client: an ``MlflowClient`` bound to ``tracking_uri``.
+        tracking_uri: the store's address, as ``mlflow ui --backend-store-uri`` takes it.
+        experiment_id: where runs and models are logged.
+        home: the embedded store's folder; None for a server.
+    """
+
+    client: Any
+    tracking_uri: str
+    experiment_id: str
+    home: Path | None
+
+
+def open_store(home: Path | str | None = None) -> Store:
+    """Open the registry's store, and create it if it is a folder that has none.
+
+    Several processes may do so at once. The first time takes some seconds.
+
+    Args:
+        home: see `registry.home.locate`.
+
+    Raises:
+        StoreError: if it can't be opened or created.
+    """
+    location = locate(home)
+    with creation_lock(location), wrapped_errors(f"the store {location.tracking_uri}"):
+        client = _client(location.tracking_uri)
+        experiment_id = _experiment(client, location.artifact_uri)
+    return Store(client, location.tracking_uri, experiment_id, location.home)
+
+
+@contextmanager
+def wrapped_errors(what: str) -> Iterator[None]:
+    """Turn what MLflow, its database or the disk raise into a `StoreError` with its cause.
+
+    Raises:
+        StoreError: for each of those; our own errors pass through.
+    """
+    import requests
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    foreign = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
+    try:
+        yield
+    except RegistryError:
+        raise
+    except (*foreign, requests.RequestException) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise StoreError(
+            f"{what} can't be used: {reason}; check PATCHBAY_HOME or MLFLOW_TRACKING_URI"
+        ) from error
+
+
+@contextmanager
+def as_global_address(store: Store) -> Iterator[None]:
+    """Make the store the process's default for a moment, and give the old default back.
+
+    MLflow looks a model up in the default store when a version is made from it, whatever
+    store the client is bound to.
+    """
+    import mlflow
+
+    with _global_address_lock:
+        before = os.environ.get("MLFLOW_TRACKING_URI")
+        os.environ["MLFLOW_TRACKING_URI"] = store.tracking_uri
+        overruling = mlflow.get_tracking_uri()
+        try:
+            if overruling == store.tracking_uri:
+                yield
+            else:  # somebody called set_tracking_uri, which overrules the environment
+                mlflow.set_tracking_uri(store.tracking_uri)
+                try:
+                    yield
+                finally:
+                    mlflow.set_tracking_uri(overruling)
+        finally:
+            if before is None:
+                os.environ.pop("MLFLOW_TRACKING_URI", None)
+            else:
+                os.environ["MLFLOW_TRACKING_URI"] = before
+
+
+def error_code(error: Exception) -> str:
+    """MLflow's name for an error, such as ``RESOURCE_DOES_NOT_EXIST``; empty for others."""
+    return str(getattr(error, "error_code", ""))
+
+
+def _client(tracking_uri: str) -> Any:
+    _prepare_environment()
+    from mlflow import MlflowClient
+
+    _quieten()
+    if not tracking_uri.startswith(("http://", "https://")):
+        _import_tables()
+    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+def _import_tables() -> None:
+    with warnings.catch_warnings():  # MLflow's tables use a loader that SQLAlchemy deprecates
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import_module("mlflow.store.tracking.sqlalchemy_store")
+
+
+def _prepare_environment() -> None:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+
+
+def _quieten() -> None:
+    # MLflow gives its loggers a handler on stderr; what goes wrong reaches us as an exception.
+    for name, level in (
+        ("mlflow", logging.WARNING),
+        ("alembic", logging.WARNING),
+        ("mlflow.store.db.utils", logging.CRITICAL),
+    ):
+        logger = logging.getLogger(name)
+        logger.setLevel(max(logger.level, level))
+
+
+def _experiment(client: Any, artifact_uri: str | None) -> str:
+    from mlflow.exceptions import MlflowException
+
+    experiment = client.get_experiment_by_name(_EXPERIMENT)
+    if experiment is None:
+        try:
+            return str(client.create_experiment(_EXPERIMENT, artifact_location=artifact_uri))
+        except MlflowException as error:
+            if error_code(error) != "RESOURCE_ALREADY_EXISTS":
+                raise
+        experiment = client.get_experiment_by_name(_EXPERIMENT)  # another process was first
+    if experiment is None or experiment.lifecycle_stage != "active":
+        raise StoreError(
+            f"MLflow's experiment {_EXPERIMENT!r} was deleted; bring it back with "
+            "'mlflow experiments restore'"
+        )
+    return str(experiment.experiment_id)

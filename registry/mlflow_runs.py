@@ -1,0 +1,198 @@
+"""MLflow's runs: what was set, measured, read and made, the way an MLflow user expects it."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from registry.bundle import Bundle
+from registry.manifest import Kind, Origin
+from registry.mlflow_client import Store
+from registry.version import TAG_PREFIX
+
+logger = logging.getLogger(__name__)
+
+_MAX_METRICS_A_BATCH = 500
+_MAX_PARAMS_A_BATCH = 100
+_MAX_PARAM_LENGTH = 6000
+
+
+@dataclass(frozen=True)
+class RunLog:
+    """A run that is under way.
+
+    Attributes:
+        store: where it is logged.
+        run_id: MLflow's.
+    """
+
+    store: Store
+    run_id: str
+
+    def log_origin(self, origin: Origin) -> None:
+        """Settings as parameters (nested ones as ``outer.inner``), data as a dataset."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
+
+        flat = {**flattened(origin.settings), "seed": str(origin.seed)}
+        params = [Param(_legal_key(key), value[:_MAX_PARAM_LENGTH]) for key, value in flat.items()]
+        distinct = list({param.key: param for param in params}.values())
+        for start in range(0, len(distinct), _MAX_PARAMS_A_BATCH):
+            self._log(params=distinct[start : start + _MAX_PARAMS_A_BATCH])
+        tags = {f"{TAG_PREFIX}software.{k}": v for k, v in origin.software.items()}
+        tags[f"{TAG_PREFIX}data_source"] = origin.data_source
+        tags[f"{TAG_PREFIX}data_fingerprint"] = origin.data_fingerprint
+        if origin.git_commit:
+            tags["mlflow.source.git.commit"] = origin.git_commit
+        self._log(tags=[RunTag(key, value) for key, value in tags.items()])
+        dataset = Dataset(
+            name=origin.data_source[:500] or "unnamed",
+            digest=origin.data_fingerprint[:36] or "unknown",
+            source_type="patchbay",
+            source=json.dumps({"source": origin.data_source}),
+        )
+        context = InputTag("mlflow.data.context", "splits")
+        self.store.client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, [context])])
+
+    def log_metrics(
+        self, metrics: Mapping[str, float], *, step: int = 0, model_id: str | None = None
+    ) -> None:
+        """Metrics of the run, and of one of its models if that is named."""
+        self.log_history([metrics], first_step=step, model_id=model_id)
+
+    def log_history(
+        self,
+        history: Sequence[Mapping[str, float]],
+        *,
+        first_step: int = 0,
+        model_id: str | None = None,
+    ) -> None:
+        """One mapping a step, in order."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        metrics = [
+            Metric(_legal_key(key), float(value), now, step, model_id=model_id, run_id=self.run_id)
+            for step, row in enumerate(history, start=first_step)
+            for key, value in row.items()
+        ]
+        for start in range(0, len(metrics), _MAX_METRICS_A_BATCH):
+            self._log(metrics=metrics[start : start + _MAX_METRICS_A_BATCH])
+
+    def log_lineage(self, *, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        """LoggedModels that were read and made, by id."""
+        from mlflow.entities import LoggedModelInput, LoggedModelOutput
+
+        if inputs:
+            models = [LoggedModelInput(model_id) for model_id in inputs]
+            self.store.client.log_inputs(self.run_id, models=models)
+        if outputs:
+            made = [LoggedModelOutput(model_id, step) for step, model_id in enumerate(outputs)]
+            self.store.client.log_outputs(self.run_id, made)
+
+    def upload(self, bundle: Bundle, name: str, tags: Mapping[str, str]) -> str:
+        """Store a bundle as a LoggedModel that is not ready yet; gives its id."""
+        manifest = bundle.manifest
+        params = {"kind": manifest.kind, "seed": str(manifest.origin.seed)}
+        if manifest.kind != "patched":
+            params["architecture"] = manifest.architecture.name
+        if manifest.kind == "class_module":
+            params["class_name"] = manifest.class_name
+        client = self.store.client
+        model = client.create_logged_model(
+            self.store.experiment_id,
+            name=_logged_model_name(name),
+            source_run_id=self.run_id,
+            tags=dict(tags),
+            params=params,
+            model_type=manifest.kind,
+        )
+        model_id = str(model.model_id)
+        try:
+            client.log_model_artifacts(model_id, str(bundle.folder))
+        except BaseException:
+            self.finalize(model_id, ready=False)
+            raise
+        return model_id
+
+    def finalize(self, model_id: str, *, ready: bool) -> None:
+        """Say that a LoggedModel is complete, or that it will never be."""
+        if ready:
+            self.store.client.finalize_logged_model(model_id, "READY")
+            return
+        try:
+            self.store.client.finalize_logged_model(model_id, "FAILED")
+        except Exception:  # the error that led here matters more
+            logger.debug("could not mark %s as failed", model_id, exc_info=True)
+
+    def upload_pictures(self, pictures: Sequence[Path]) -> None:
+        """Files beside the run, in its ``pictures`` folder."""
+        for picture in pictures:
+            self.store.client.log_artifact(self.run_id, str(picture), "pictures")
+
+    def _log(self, **entries: Sequence[Any]) -> None:
+        self.store.client.log_batch(self.run_id, **entries)
+
+
+@contextmanager
+def run_log(store: Store, name: str, kind: Kind, step: str) -> Iterator[RunLog]:
+    """A run around one step; FINISHED at the end, FAILED if anything passes through.
+
+    Args:
+        store: where to log.
+        name: what it makes, shown as the run's name.
+        kind: what kind of model it makes.
+        step: training, decomposition or patching.
+    """
+    tags = {
+        "mlflow.user": _user(),
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.name": "patchbay",
+        f"{TAG_PREFIX}kind": kind,
+        f"{TAG_PREFIX}step": step,
+    }
+    run = store.client.create_run(store.experiment_id, run_name=f"{step}: {name}", tags=tags)
+    run_id = str(run.info.run_id)
+    try:
+        yield RunLog(store, run_id)
+    except BaseException:
+        try:
+            store.client.set_terminated(run_id, "FAILED")
+        except Exception:  # the error that led here matters more
+            logger.debug("could not mark run %s as failed", run_id, exc_info=True)
+        raise
+    store.client.set_terminated(run_id, "FINISHED")
+
+
+def flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings as one level: ``{"a": {"b": 1}}`` becomes ``{"a.b": "1"}``."""
+    flat: dict[str, str] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flattened(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
+    return flat
+
+
+def _legal_key(key: str) -> str:
+    # MLflow takes letters, digits and "_-. /:" and reads the key as a path.
+    legal = "".join(c if c.isalnum() or c in "_-. " else "_" for c in key).strip(". ")
+    return legal[:250] or "_"
+
+
+def _logged_model_name(name: str) -> str:
+    return name.replace(".", "_")  # LoggedModel names allow fewer characters; ids tell them apart
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

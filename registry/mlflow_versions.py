@@ -1,0 +1,242 @@
+"""MLflow's model registry: list, find, register, alias and fetch versions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from registry.bundle import Bundle, list_folder, read_bundle, read_manifest, require_listing
+from registry.errors import BundleError, NotFoundError, RegistryError
+from registry.manifest import MANIFEST_FILE
+from registry.manifest_file import MAX_MANIFEST_BYTES
+from registry.mlflow_client import Store, as_global_address, error_code
+from registry.naming import Address
+from registry.version import TAG_PREFIX, Version, is_ours, version_from_tags
+
+logger = logging.getLogger(__name__)
+
+_PAGE = 1000
+_MAX_LISTED = 200
+_MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
+
+def list_versions(store: Store) -> list[Version]:
+    """Every version that patchbay registered, by name and version; others are left out.
+
+    One whose tags were changed beyond reading is left out too, with a warning in the log.
+    """
+    found = []
+    aliases = _all_aliases(store)
+    for entry in _pages(store.client.search_model_versions):
+        if is_ours(entry.tags) and entry.source.startswith("models:/m-"):
+            try:
+                found.append(_version(entry, aliases.get((entry.name, int(entry.version)), ())))
+            except BundleError as error:
+                logger.warning("not listed: %s", error)
+    return sorted(found, key=lambda version: (version.name, version.version))
+
+
+def get_version(store: Store, address: Address) -> Version:
+    """The version at an address.
+
+    Raises:
+        NotFoundError: if there is none; the message lists what there is under that name.
+        BundleError: if it was not registered by patchbay.
+    """
+    from mlflow.exceptions import MlflowException
+
+    client = store.client
+    try:
+        if address.alias is not None:
+            entry = client.get_model_version_by_alias(address.name, address.alias)
+        else:
+            entry = client.get_model_version(address.name, str(address.version))
+    except MlflowException as error:
+        if error_code(error) not in _MISSING:
+            raise
+        raise NotFoundError(_what_there_is(store, address)) from error
+    return _version(entry, tuple(entry.aliases))
+
+
+def create_version(
+    store: Store, name: str, *, model_id: str, run_id: str, tags: Mapping[str, str]
+) -> Version:
+    """Register a LoggedModel that is ready as the next version of a name.
+
+    Raises:
+        RegistryError: if the name belongs to models of another kind.
+    """
+    _create_name(store, name, tags[f"{TAG_PREFIX}kind"])
+    with as_global_address(store):
+        entry = store.client.create_model_version(
+            name,
+            source=f"models:/{model_id}",
+            run_id=run_id,
+            tags=dict(tags),
+            model_id=model_id,  # a server refuses a LoggedModel as source without its id
+        )
+    return _version(entry, ())
+
+
+def require_free_name(store: Store, name: str, kind: str) -> None:
+    """Refuse a name under which models of another kind are registered.
+
+    Raises:
+        RegistryError: if there are such.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        held = store.client.get_registered_model(name).tags.get(f"{TAG_PREFIX}kind")
+    except MlflowException as error:
+        if error_code(error) not in _MISSING:
+            raise
+        return
+    if held != kind:
+        raise RegistryError(
+            f"the name {name!r} belongs to models of kind {held or 'unknown'}, this one is "
+            f"{kind}; choose another name"
+        )
+
+
+def version_behind(store: Store, name: str, alias: str) -> Version | None:
+    """The version that an alias of a registered name points at, or None."""
+    number = store.client.get_registered_model(name).aliases.get(alias)
+    return None if number is None else get_version(store, Address(name, version=int(number)))
+
+
+def set_alias(store: Store, version: Version, alias: str) -> None:
+    """Point an alias at a version; it leaves the version it pointed at before."""
+    store.client.set_registered_model_alias(version.name, alias, str(version.version))
+
+
+def fetch_bundle(store: Store, model_id: str, digest: str, into: Path) -> Bundle:
+    """Copy a LoggedModel's bundle into an empty folder and check every byte of it.
+
+    What ``bundle.json`` doesn't list is not copied, and the listing is compared before
+    anything but ``bundle.json`` is.
+
+    Raises:
+        BundleError: if it is not what was registered.
+    """
+    from mlflow.artifacts import download_artifacts
+
+    model = store.client.get_logged_model(model_id)
+    kept = model.tags.get(f"{TAG_PREFIX}digest")
+    if kept != digest:
+        raise BundleError(
+            f"the digests that the registry keeps for {model_id} differ: the version says "
+            f"{digest[:12]}..., the LoggedModel {str(kept)[:12]}...; register the model again"
+        )
+    sizes = _listing(store, model_id, str(model.artifact_location))
+    if not 0 < sizes.get(MANIFEST_FILE, 0) <= MAX_MANIFEST_BYTES:
+        raise BundleError(
+            f"expected {MANIFEST_FILE} with at most {MAX_MANIFEST_BYTES} bytes in {model_id}, "
+            f"found {sizes.get(MANIFEST_FILE, 'none')}"
+        )
+
+    def fetch(name: str) -> None:
+        folder = (into / name).parent
+        folder.mkdir(exist_ok=True)
+        download_artifacts(
+            artifact_uri=f"{model.artifact_location}/{name}",
+            dst_path=str(folder),
+            tracking_uri=store.tracking_uri,
+        )
+
+    fetch(MANIFEST_FILE)
+    manifest = read_manifest(into / MANIFEST_FILE, digest)
+    require_listing(manifest, sizes)
+    for name in manifest.files:
+        fetch(name)
+    return read_bundle(into, digest)
+
+
+def _version(entry: Any, aliases: tuple[str, ...]) -> Version:
+    return version_from_tags(
+        entry.tags,
+        name=entry.name,
+        version=int(entry.version),
+        aliases=aliases,
+        created_ms=int(entry.creation_timestamp),
+        source=str(entry.source),
+        run_id=entry.run_id,
+    )
+
+
+def _pages(search: Any, **arguments: Any) -> list[Any]:
+    entries: list[Any] = []
+    token = None
+    while True:
+        page = search(max_results=_PAGE, page_token=token, **arguments)
+        entries.extend(page)
+        token = page.token
+        if not token:
+            return entries
+
+
+def _all_aliases(store: Store) -> dict[tuple[str, int], tuple[str, ...]]:
+    # A search for versions answers without their aliases; a search for names answers with them.
+    aliases: dict[tuple[str, int], tuple[str, ...]] = {}
+    for model in _pages(store.client.search_registered_models):
+        for alias, number in model.aliases.items():
+            key = (model.name, int(number))
+            aliases[key] = (*aliases.get(key, ()), alias)
+    return aliases
+
+
+def _create_name(store: Store, name: str, kind: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        store.client.create_registered_model(name, tags={f"{TAG_PREFIX}kind": kind})
+    except MlflowException as error:
+        if error_code(error) != "RESOURCE_ALREADY_EXISTS":
+            raise
+        require_free_name(store, name, kind)
+
+
+def _what_there_is(store: Store, address: Address) -> str:
+    versions = list_versions(store)
+    of_name = [version for version in versions if version.name == address.name]
+    if of_name:
+        numbers = ", ".join(str(version.version) for version in of_name[-20:])
+        aliases = sorted(alias for version in of_name for alias in version.aliases)
+        return (
+            f"there is no {address}; {address.name} has version {numbers} and "
+            f"{'alias ' + ', '.join(aliases) if aliases else 'no alias'}"
+        )
+    names = sorted({version.name for version in versions})
+    close = get_close_matches(address.name, names, n=20, cutoff=0)
+    known = ", ".join(close) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    return f"there is no model {address.name!r}; the registry holds {known or 'nothing yet'}"
+
+
+def _listing(store: Store, model_id: str, location: str) -> dict[str, int]:
+    local = _local_folder(location)
+    if local is not None:
+        if not local.is_dir():
+            raise BundleError(f"the files of {model_id} are gone: there is no folder {local}")
+        return list_folder(local)
+    sizes: dict[str, int] = {}
+    folders: list[str | None] = [None]
+    while folders:
+        for entry in store.client.list_logged_model_artifacts(model_id, folders.pop()):
+            if entry.is_dir:
+                folders.append(str(entry.path))
+            else:
+                sizes[str(entry.path)] = int(entry.file_size or 0)
+            if len(sizes) + len(folders) > _MAX_LISTED:
+                raise BundleError(f"a bundle has at most {_MAX_LISTED} files, {model_id} has more")
+    return sizes
+
+
+def _local_folder(location: str) -> Path | None:
+    parsed = urlparse(location)
+    if parsed.scheme == "file":
+        return Path(unquote(parsed.path))
+    return Path(location) if not parsed.scheme else None

@@ -1,0 +1,251 @@
+"""The registry: models go in as records and come out as classifiers that run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from modularizer.assembly.patched import PatchedClassifier
+from modularizer.classifier import Classifier
+from modularizer.records import Decomposition, PatchedManifest, TrainedClassifier
+from registry.adding import Entry, register
+from registry.bundle import Bundle
+from registry.entries import class_module_entry, classifier_entry, patched_entry
+from registry.errors import BundleError, RegistryError
+from registry.loading import Loaded, Loader, noun
+from registry.manifest import EVIDENCE_FILE, AnyManifest, Kind, PatchedModelManifest
+from registry.mlflow_client import Store, open_store, wrapped_errors
+from registry.mlflow_runs import RunLog, run_log
+from registry.mlflow_versions import (
+    get_version,
+    list_versions,
+    require_free_name,
+    set_alias,
+    version_behind,
+)
+from registry.naming import parse_address, require_alias, require_name
+from registry.restoring import LoadedClassModule
+from registry.strict_json import parse_strict_json
+from registry.version import Version
+
+
+class Registry:
+    """Strong, weak, class module and patched versions in an MLflow store.
+
+    It is a `modularizer.records.ModelSink`. Each ``add_...`` is one MLflow run, and a version
+    exists only when all of it is stored, read back and loaded.
+
+    Args:
+        store: an open store; `Registry.open` opens one.
+
+    Example:
+        >>> registry = Registry.open("/srv/models")                     # doctest: +SKIP
+        >>> registry.find("models:/digits-patched@champion").uri        # doctest: +SKIP
+        'models:/digits-patched/2'
+        >>> patched = registry.load_patched("models:/digits-patched/2")  # doctest: +SKIP
+        >>> patched(images)                                             # doctest: +SKIP
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._loader = Loader(store)
+
+    @classmethod
+    def open(cls, home: Path | str | None = None) -> Registry:
+        """Open the registry, and create it where there is none yet.
+
+        Args:
+            home: a folder; None takes the server ``MLFLOW_TRACKING_URI`` if that is set, else
+                the folder ``PATCHBAY_HOME``, else ``./.patchbay``.
+
+        Raises:
+            StoreError: if it can't be opened or created.
+        """
+        return cls(open_store(home))
+
+    @property
+    def tracking_uri(self) -> str:
+        """The store's address, as ``mlflow ui --backend-store-uri`` takes it."""
+        return self._store.tracking_uri
+
+    @wrapped_errors("the registry")
+    def versions(self, kind: Kind | None = None) -> list[Version]:
+        """Every registered version, of one kind if that is given, by name and version."""
+        return [v for v in list_versions(self._store) if kind is None or v.kind == kind]
+
+    @wrapped_errors("the registry")
+    def find(self, uri: str) -> Version:
+        """The version that ``models:/name/3`` or ``models:/name@alias`` stands for now.
+
+        Raises:
+            AddressError: if it is no address.
+            NotFoundError: if there is none; the message lists what there is.
+        """
+        return get_version(self._store, parse_address(uri))
+
+    @wrapped_errors("the registry")
+    def load(self, uri: str) -> Loaded:
+        """Load a version of any kind; every byte is checked first, and nothing is executed.
+
+        A patched model's weak model and class modules are loaded too, and must be exactly what
+        they were when it was registered.
+
+        Raises:
+            AddressError, NotFoundError: as `find`.
+            BundleError: if what is stored is not what was registered.
+        """
+        return self._loader.load(self.find(uri))
+
+    def load_classifier(self, uri: str) -> Classifier:
+        """Load a strong or weak classifier; raises as `load`, or if it is another kind."""
+        model = self.load(uri).model
+        if not isinstance(model, Classifier):
+            raise RegistryError(f"expected a strong or weak model at {uri}, found {noun(model)}")
+        return model
+
+    def load_class_module(self, uri: str) -> LoadedClassModule:
+        """Load a class module; raises as `load`, or if it is another kind."""
+        model = self.load(uri).model
+        if not isinstance(model, LoadedClassModule):
+            raise RegistryError(f"expected a class module at {uri}, found {noun(model)}")
+        return model
+
+    def load_patched(self, uri: str) -> PatchedClassifier:
+        """Load a patched classifier; raises as `load`, or if it is another kind."""
+        model = self.load(uri).model
+        if not isinstance(model, PatchedClassifier):
+            raise RegistryError(f"expected a patched model at {uri}, found {noun(model)}")
+        return model
+
+    @wrapped_errors("the registry")
+    def manifest(self, uri: str) -> AnyManifest:
+        """Everything stored with a version but its tensors; raises as `load`."""
+        with self._loader.bundle(self.find(uri)) as bundle:
+            return bundle.manifest
+
+    @wrapped_errors("the registry")
+    def evidence(self, uri: str) -> Mapping[str, Any]:
+        """The evidence stored with a version, empty if it has none; raises as `load`."""
+        with self._loader.bundle(self.find(uri)) as bundle:
+            if EVIDENCE_FILE not in bundle.manifest.files:
+                return {}
+            found = parse_strict_json(bundle.read(EVIDENCE_FILE), EVIDENCE_FILE)
+        if not isinstance(found, dict):
+            raise BundleError(f"expected {EVIDENCE_FILE} to hold a table, found another value")
+        return found
+
+    @wrapped_errors("the registry")
+    def set_alias(self, uri: str, alias: str) -> Version | None:
+        """Point an alias at a version; gives the version that it pointed at before, or None.
+
+        Raises:
+            AddressError: if the alias is not a legal one.
+            NotFoundError: if there is no such version.
+        """
+        require_alias(alias)
+        version = self.find(uri)
+        previous = version_behind(self._store, version.name, alias)
+        set_alias(self._store, version, alias)
+        return previous
+
+    @wrapped_errors("the registry")
+    def used_by(self, version: Version | str) -> list[Version]:
+        """The versions made from this one: a strong model's class modules, a part's patched models.
+
+        Raises:
+            NotFoundError: if an address is given and there is no such version.
+        """
+        target = self.find(version) if isinstance(version, str) else version
+        return [v for v in list_versions(self._store) if target.uri in v.parents]
+
+    @wrapped_errors("the registry")
+    def add_pictures(self, uri: str, pictures: Sequence[Path]) -> None:
+        """Put pictures beside the run that made a version; the version itself stays as it is."""
+        version = self.find(uri)
+        RunLog(self._store, version.run_id).upload_pictures(pictures)
+
+    @wrapped_errors("the registry")
+    def add_classifier(self, record: TrainedClassifier) -> str:
+        """Register a strong or weak classifier; gives its address, ``models:/name/version``.
+
+        Raises:
+            AddressError: if the name is not a legal one.
+            RegistryError: if the name belongs to models of another kind.
+            BundleError: if it can't be stored as it is (NaN in a tensor or a metric).
+        """
+        self._require_name(record.name, record.kind)
+        entry = classifier_entry(record)
+        with run_log(self._store, record.name, record.kind, "training") as run:
+            run.log_origin(entry.manifest.origin)
+            run.log_history(record.history)
+            [version] = register(run, [entry], parents=[])
+        return version.uri
+
+    @wrapped_errors("the registry")
+    def add_decomposition(self, record: Decomposition, *, strong_uri: str) -> Sequence[str]:
+        """Register every class module of a decomposition; gives their addresses in class order.
+
+        Raises:
+            NotFoundError: if there is no such strong model.
+            RegistryError: if it is no strong or weak model, or has not these classes.
+            BundleError: if a class module can't be stored as it is.
+        """
+        strong = self._classifier_version(strong_uri)
+        entries = [class_module_entry(record, part, strong) for part in record.classes]
+        for entry in entries:
+            self._require_name(entry.name, "class_module")
+            if not set(entry.manifest.class_names) <= set(strong.class_names):
+                raise RegistryError(
+                    f"{strong.uri} has the classes {', '.join(strong.class_names)}; found a class "
+                    f"module for {entry.manifest.class_names[0]!r}"
+                )
+        with run_log(self._store, record.name, "class_module", "decomposition") as run:
+            if entries:
+                run.log_origin(entries[0].manifest.origin)
+            run.log_history(record.history)
+            run.log_metrics(record.metrics, step=len(record.history))
+            versions = register(run, entries, parents=[strong.model_id])
+        return [version.uri for version in versions]
+
+    @wrapped_errors("the registry")
+    def add_patched(self, record: PatchedManifest) -> str:
+        """Register a patched classifier; gives its address.
+
+        Its parts are pinned to the versions, and the bytes, that the addresses stand for now.
+
+        Raises:
+            NotFoundError: if a part is not there.
+            RegistryError: if a part is of the wrong kind, or a picture can't be read.
+            BundleError: if the parts don't fit together or a value can't be stored.
+        """
+        self._require_name(record.name, "patched")
+        weak = self._classifier_version(record.weak_uri)
+        class_modules = [self._class_module_version(uri) for uri, _ in record.patches]
+        parts = (weak, *class_modules)
+
+        def verify(bundle: Bundle) -> None:
+            assert isinstance(bundle.manifest, PatchedModelManifest)
+            self._loader.assemble(bundle.manifest, parts)
+
+        entry: Entry = patched_entry(record, weak, class_modules, verify)
+        with run_log(self._store, record.name, "patched", "patching") as run:
+            run.log_origin(entry.manifest.origin)
+            [version] = register(run, [entry], parents=[part.model_id for part in parts])
+            run.upload_pictures(record.pictures)
+        return version.uri
+
+    def _require_name(self, name: str, kind: Kind) -> None:
+        require_free_name(self._store, require_name(name), kind)
+
+    def _classifier_version(self, uri: str) -> Version:
+        version = self.find(uri)
+        if version.kind not in ("strong", "weak"):
+            raise RegistryError(f"expected a strong or weak model at {uri}, found {version.kind}")
+        return version
+
+    def _class_module_version(self, uri: str) -> Version:
+        version = self.find(uri)
+        if version.kind != "class_module":
+            raise RegistryError(f"expected a class module at {uri}, found {version.kind}")
+        return version

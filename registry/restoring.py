@@ -1,0 +1,151 @@
+"""From a checked bundle to a model that runs: built by name, filled with the stored tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from modularizer.architectures.catalogue import build_network
+from modularizer.assembly.calibration import Calibration
+from modularizer.assembly.class_module import ClassModule
+from modularizer.assembly.decode import class_module_skeleton
+from modularizer.assembly.patched import Patch, PatchedClassifier
+from modularizer.classifier import Classifier, inference
+from modularizer.errors import ModularizerError
+from modularizer.preprocessing import Preprocessing
+from registry.bundle import Bundle
+from registry.errors import BundleError
+from registry.manifest import (
+    WEIGHTS_FILE,
+    ClassifierManifest,
+    ClassModuleManifest,
+    PatchedModelManifest,
+)
+from registry.shapes_only import ShapesOnly
+from registry.tensors import parse_tensors, require_layout
+
+
+@dataclass(frozen=True)
+class LoadedClassModule:
+    """A class module as it came from the registry, with the calibration stored with it."""
+
+    class_module: ClassModule
+    calibration: Calibration
+
+    @property
+    def class_name(self) -> str:
+        """The class it scores."""
+        return self.class_module.class_name
+
+
+def restore_classifier(bundle: Bundle, manifest: ClassifierManifest) -> Classifier:
+    """A strong or a weak classifier, on the CPU, in evaluation mode.
+
+    Raises:
+        BundleError: if its architecture can't be built or a tensor doesn't fit it.
+    """
+    skeleton = _skeleton(lambda: build_network(manifest.architecture, device="meta"))
+    network = _filled(skeleton, bundle)
+    _require_outputs(network, manifest.preprocessing, len(manifest.class_names))
+    return Classifier(
+        network,
+        architecture=manifest.architecture,
+        preprocessing=manifest.preprocessing,
+        class_names=manifest.class_names,
+    ).eval()
+
+
+def restore_class_module(bundle: Bundle, manifest: ClassModuleManifest) -> LoadedClassModule:
+    """A class module with its calibration, on the CPU, in evaluation mode.
+
+    Raises:
+        BundleError: if it can't be sliced as it says or a tensor doesn't fit.
+    """
+    kept = manifest.kept.to_mask()
+    skeleton = _skeleton(
+        lambda: class_module_skeleton(
+            manifest.architecture, manifest.preprocessing, kept, manifest.output
+        )
+    )
+    network = _filled(skeleton, bundle)
+    _require_outputs(network, manifest.preprocessing, 1)
+    class_module = ClassModule(
+        network,
+        architecture=manifest.architecture,
+        kept=kept,
+        output=manifest.output,
+        class_name=manifest.class_name,
+        preprocessing=manifest.preprocessing,
+    )
+    return LoadedClassModule(class_module.eval(), manifest.calibration)
+
+
+def restore_patched(
+    manifest: PatchedModelManifest, weak: Classifier, class_modules: Sequence[ClassModule]
+) -> PatchedClassifier:
+    """A patched classifier from its parts, in evaluation mode.
+
+    Raises:
+        BundleError: if a part is not the one that the manifest speaks of.
+    """
+    if weak.class_names != manifest.class_names:
+        raise BundleError(
+            f"the weak model scores {', '.join(weak.class_names)}, the patched model expects "
+            f"{', '.join(manifest.class_names)}"
+        )
+    for entry, class_module in zip(manifest.patches, class_modules, strict=True):
+        if entry.class_name != class_module.class_name:
+            raise BundleError(
+                f"{entry.class_module.uri} scores {class_module.class_name!r}, the patched model "
+                f"expects {entry.class_name!r}"
+            )
+    patches = [
+        Patch(class_module, entry.calibration)
+        for entry, class_module in zip(manifest.patches, class_modules, strict=True)
+    ]
+    try:
+        return PatchedClassifier(weak, patches).eval()
+    except ModularizerError as error:
+        raise BundleError(f"the parts don't fit together: {error}") from error
+
+
+def _skeleton(build: Callable[[], nn.Module]) -> nn.Module:
+    try:
+        with ShapesOnly():
+            return build()
+    except ModularizerError as error:
+        raise BundleError(f"the network can't be built: {error}") from error
+    except Exception as error:  # builders meet whatever arguments a stranger wrote down
+        raise BundleError(
+            f"the network can't be built from what the bundle says: "
+            f"{type(error).__name__}: {str(error)[:200]}"
+        ) from error
+
+
+def _require_outputs(network: nn.Module, preprocessing: Preprocessing, outputs: int) -> None:
+    image = torch.zeros((1, preprocessing.channels, *preprocessing.size))
+    try:
+        with inference(network):
+            found = tuple(network(image).shape)
+    except Exception as error:  # as above: sizes that don't fit fail in many ways
+        raise BundleError(
+            f"the network doesn't take the images it was stored with: {str(error)[:200]}"
+        ) from error
+    if found != (1, outputs):
+        raise BundleError(f"expected one score for each of {outputs} classes, found {found[1:]}")
+
+
+def _filled(skeleton: nn.Module, bundle: Bundle) -> nn.Module:
+    stored = bundle.manifest.files.get(WEIGHTS_FILE)
+    if stored is None:
+        raise BundleError(f"the bundle has no {WEIGHTS_FILE}; it was not written by patchbay")
+    with (bundle.folder / WEIGHTS_FILE).open("rb") as file:
+        require_layout(file, stored.size_bytes, skeleton.state_dict())
+    skeleton.load_state_dict(parse_tensors(bundle.read(WEIGHTS_FILE)), assign=True)
+    for name, tensor in [*skeleton.named_parameters(), *skeleton.named_buffers()]:
+        if tensor.is_meta:
+            raise BundleError(f"tensor {name!r} of the network is not stored in bundles")
+    return skeleton

@@ -1,0 +1,112 @@
+"""Stored weights: written as safetensors, compared with what is expected before they are read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from registry.errors import BundleError
+from registry.strict_json import parse_strict_json
+
+_MAX_HEADER_BYTES = 8 * 2**20
+_PREFIX_BYTES = 8
+_DTYPES = {
+    torch.float32: "F32",
+    torch.float64: "F64",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+
+
+def dump_tensors(tensors: Mapping[str, Tensor]) -> bytes:
+    """The bytes of a safetensors file with these tensors, on any device.
+
+    Raises:
+        BundleError: if a tensor holds NaN or infinity.
+    """
+    plain = {
+        name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()
+    }
+    _require_finite(plain)
+    raw: bytes = safetensors.torch.save(plain)
+    return raw
+
+
+def require_layout(file: BinaryIO, size_bytes: int, expected: Mapping[str, Tensor]) -> None:
+    """Compare a safetensors file's header with the tensors that should be in it.
+
+    Only the header is read: what doesn't fit is refused before memory is taken for it.
+
+    Args:
+        file: open at its beginning.
+        size_bytes: the file's size.
+        expected: name to a tensor of the right shape and dtype, usually on ``meta``.
+
+    Raises:
+        BundleError: with the first name, shape, dtype or size that differs.
+    """
+    prefix = file.read(_PREFIX_BYTES)
+    header_bytes = int.from_bytes(prefix, "little")
+    room = min(_MAX_HEADER_BYTES, size_bytes - _PREFIX_BYTES)
+    if len(prefix) < _PREFIX_BYTES or header_bytes > room:
+        raise BundleError(
+            "the weights are not a safetensors file: expected a header of at most "
+            f"{max(room, 0)} bytes, found a claim of {header_bytes}"
+        )
+    found = _entries(file.read(header_bytes))
+    for name in sorted(found.keys() ^ expected.keys()):
+        side = "is missing from" if name in expected else "is not expected in"
+        raise BundleError(f"tensor {name!r} {side} the weights")
+    for name, tensor in expected.items():
+        wanted = (_DTYPES.get(tensor.dtype), list(tensor.shape))
+        if (found[name].get("dtype"), found[name].get("shape")) != wanted:
+            raise BundleError(
+                f"tensor {name!r}: expected {wanted[0]} of shape {wanted[1]}, found "
+                f"{found[name].get('dtype')} of shape {str(found[name].get('shape'))[:100]}"
+            )
+    payload = sum(math.prod(t.shape) * t.element_size() for t in expected.values())
+    if _PREFIX_BYTES + header_bytes + payload != size_bytes:
+        raise BundleError(
+            f"expected {payload} bytes of tensors, found "
+            f"{size_bytes - _PREFIX_BYTES - header_bytes}"
+        )
+
+
+def parse_tensors(raw: bytes) -> dict[str, Tensor]:
+    """The tensors of a safetensors file whose layout was checked, on the CPU.
+
+    Raises:
+        BundleError: if the file is broken, or a tensor holds NaN or infinity.
+    """
+    try:
+        tensors: dict[str, Tensor] = safetensors.torch.load(raw)
+    except (safetensors.SafetensorError, ValueError, RuntimeError) as error:
+        raise BundleError(f"the weights can't be read: {error}") from error
+    _require_finite(tensors)
+    return tensors
+
+
+def _entries(header: bytes) -> dict[str, dict[str, Any]]:
+    parsed = parse_strict_json(header, "the header of the weights")
+    if not isinstance(parsed, dict) or not all(isinstance(v, dict) for v in parsed.values()):
+        raise BundleError("the weights are not a safetensors file: their header is no table")
+    parsed.pop("__metadata__", None)
+    return parsed
+
+
+def _require_finite(tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise BundleError(f"tensor {name!r} holds NaN or infinity; the model is broken")

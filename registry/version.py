@@ -1,0 +1,145 @@
+"""A registered version, as a plain record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from registry.errors import BundleError
+from registry.manifest import KINDS, AnyManifest, Kind, PatchedModelManifest
+
+TAG_PREFIX = "patchbay."
+_MAX_TAG_LENGTH = 100_000  # MLflow's own limit
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of one name: what it is, without its weights.
+
+    Attributes:
+        name: the registered name.
+        version: 1 or more.
+        kind: strong, weak, class_module or patched.
+        aliases: those that point here, sorted.
+        class_names: the classes it scores, in output order; one for a class module.
+        patched_classes: the classes whose score is replaced; empty unless it is patched.
+        created: when, in UTC.
+        metrics: those stored in its bundle, and the counts of its cost (kernels, parameters,
+            multiply_adds) unless it is patched.
+        digest: SHA-256 of its ``bundle.json``; pins every byte of it.
+        parents: addresses of the versions it was made from: a class module's strong model; a
+            patched model's weak model, then its class modules.
+        model_id: MLflow's LoggedModel.
+        run_id: MLflow's run that made it.
+    """
+
+    name: str
+    version: int
+    kind: Kind
+    aliases: tuple[str, ...]
+    class_names: tuple[str, ...]
+    patched_classes: tuple[str, ...]
+    created: datetime
+    metrics: Mapping[str, float]
+    digest: str
+    parents: tuple[str, ...]
+    model_id: str
+    run_id: str
+
+    @property
+    def uri(self) -> str:
+        """Its address, ``models:/name/version``."""
+        return f"models:/{self.name}/{self.version}"
+
+
+def version_tags(manifest: AnyManifest, digest: str) -> dict[str, str]:
+    """The tags by which a version is listed and found without its bundle.
+
+    Raises:
+        BundleError: if one is too long for MLflow.
+    """
+    cost = {} if isinstance(manifest, PatchedModelManifest) else manifest.cost.model_dump()
+    tags = {
+        "kind": manifest.kind,
+        "digest": digest,
+        "format_version": str(manifest.format_version),
+        "class_names": json.dumps(manifest.class_names),
+        "patched_classes": json.dumps(patched_classes(manifest)),
+        "metrics": json.dumps({**manifest.metrics, **cost}),
+        "parents": json.dumps([parent.uri for parent in manifest.parents]),
+    }
+    for key, value in tags.items():
+        if len(value) > _MAX_TAG_LENGTH:
+            raise BundleError(
+                f"{key} take {len(value)} characters; the registry's list holds {_MAX_TAG_LENGTH}"
+            )
+    return {TAG_PREFIX + key: value for key, value in tags.items()}
+
+
+def patched_classes(manifest: AnyManifest) -> tuple[str, ...]:
+    """The classes whose score a patched model replaces; none for other kinds."""
+    if not isinstance(manifest, PatchedModelManifest):
+        return ()
+    return tuple(entry.class_name for entry in manifest.patches)
+
+
+def is_ours(tags: Mapping[str, str]) -> bool:
+    """Whether a version's tags say that patchbay registered it."""
+    return tags.get(TAG_PREFIX + "kind") in KINDS
+
+
+def version_from_tags(
+    tags: Mapping[str, str],
+    *,
+    name: str,
+    version: int,
+    aliases: tuple[str, ...],
+    created_ms: int,
+    source: str,
+    run_id: str | None,
+) -> Version:
+    """A version from what MLflow keeps about it.
+
+    Raises:
+        BundleError: if a tag is missing or broken, or the source is not a LoggedModel.
+    """
+    where = f"models:/{name}/{version}"
+    model_id = source.removeprefix("models:/")
+    if (
+        model_id == source
+        or not model_id.startswith("m-")
+        or not model_id.isascii()
+        or (not model_id[2:].isalnum())
+    ):
+        raise BundleError(
+            f"{where}: expected a source of the form models:/m-..., found {source[:200]!r}; "
+            "it was not registered by patchbay and is not opened"
+        )
+    if not is_ours(tags):
+        raise BundleError(f"{where} was not registered by patchbay: it has no tag patchbay.kind")
+
+    def listed(key: str) -> Any:
+        return json.loads(tags[TAG_PREFIX + key])
+
+    try:
+        return Version(
+            name=name,
+            version=version,
+            kind=next(kind for kind in KINDS if kind == tags[TAG_PREFIX + "kind"]),
+            aliases=tuple(sorted(aliases)),
+            class_names=tuple(str(item) for item in listed("class_names")),
+            patched_classes=tuple(str(item) for item in listed("patched_classes")),
+            created=datetime.fromtimestamp(created_ms / 1000, UTC),
+            metrics={str(key): float(value) for key, value in listed("metrics").items()},
+            digest=tags[TAG_PREFIX + "digest"],
+            parents=tuple(str(item) for item in listed("parents")),
+            model_id=model_id,
+            run_id=run_id or "",
+        )
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise BundleError(
+            f"{where}: its tags were changed and can't be read ({error}); register it again"
+        ) from error

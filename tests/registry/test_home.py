@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from registry.errors import StoreError
+from registry.home import locate
+from registry.registry import Registry
+
+OPEN = """
+import sys
+from registry.mlflow_client import open_store
+open_store(sys.argv[1])
+print("open")
+"""
+REGISTER = """
+import sys
+from registry.registry import Registry
+from tests.registry.conftest import make_trained
+print(Registry.open(sys.argv[1]).add_classifier(make_trained("shared", seed=int(sys.argv[2]))))
+"""
+
+
+def run_at_once(code: str, home: Path, processes: int) -> list[str]:
+    """What each of several processes printed; fails if one complained."""
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(home), str(number)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+        )
+        for number in range(processes)
+    ]
+    answers = [process.communicate(timeout=300) for process in running]
+    assert [stderr for _, stderr in answers] == [""] * processes
+    assert [process.returncode for process in running] == [0] * processes
+    return [stdout.strip() for stdout, _ in answers]
+
+
+def test_the_home_is_the_argument_then_the_server_then_the_variable_then_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert locate().home == tmp_path / ".patchbay"
+    monkeypatch.setenv("PATCHBAY_HOME", "somewhere")
+    assert locate().home == tmp_path / "somewhere"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert locate().tracking_uri == "http://127.0.0.1:9"
+    assert locate().home is None
+    assert locate(tmp_path / "mine").tracking_uri == f"sqlite:///{tmp_path}/mine/mlflow.db"
+
+
+def test_a_home_that_can_not_be_part_of_an_address_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="'\\?'"):
+        locate(tmp_path / "what?")
+
+
+def test_a_home_below_a_file_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="home folder that can be written"):
+        Registry.open(tmp_path / "file" / "home")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_home_without_write_permission_is_one_clear_error(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(StoreError, match="home folder that can be written"):
+            Registry.open(tmp_path / "home")
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_a_broken_database_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_bytes(b"this is no database" * 100)
+    with pytest.raises(StoreError, match="not a database"):
+        Registry.open(tmp_path)
+
+
+def test_a_file_store_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", str(tmp_path / "mlruns"))
+    with pytest.raises(StoreError, match="can't be used"):
+        Registry.open()
+
+
+def test_a_home_with_a_blank_and_an_accent_works(tmp_path: Path) -> None:
+    registry = Registry.open(tmp_path / "modèles de test")
+    assert registry.versions() == []
+    assert (tmp_path / "modèles de test" / "mlflow.db").is_file()
+
+
+def test_four_processes_at_once_open_a_fresh_home(tmp_path: Path) -> None:
+    assert run_at_once(OPEN, tmp_path / "home", 4) == ["open"] * 4
+    assert Registry.open(tmp_path / "home").versions() == []
+
+
+@pytest.mark.slow
+def test_four_processes_at_once_register_in_a_fresh_home_and_lose_nothing(tmp_path: Path) -> None:
+    uris = run_at_once(REGISTER, tmp_path / "home", 4)
+    assert sorted(uris) == [f"models:/shared/{number}" for number in range(1, 5)]
+    registry = Registry.open(tmp_path / "home")
+    assert len({version.digest for version in registry.versions()}) == 4
+    for version in registry.versions():
+        registry.load_classifier(version.uri)

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from modularizer.architectures.catalogue import build_network
+from modularizer.architectures.spec import ArchitectureSpec
+from registry.shapes_only import ShapesOnly
+
+SPECS = [
+    ArchitectureSpec(name=name, arguments={"num_classes": 3, "batch_norm": batch_norm})
+    for name in ("simcnn", "rescnn", "simple_simcnn", "simple_rescnn")
+    for batch_norm in (False, True)
+]
+
+LOAD = """
+import sys
+import registry.registry
+from modularizer.analysis.tracing import slicing_plan
+from modularizer.architectures.catalogue import build_network
+from modularizer.architectures.spec import ArchitectureSpec
+from registry.shapes_only import ShapesOnly
+for name in ("simcnn", "rescnn"):
+    spec = ArchitectureSpec(name=name, arguments={"num_classes": 3, "batch_norm": True})
+    with ShapesOnly():
+        slicing_plan(build_network(spec, device="meta"), (3, 32, 32))
+print([name for name in ("mlflow", "torch._dynamo") if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+def test_shapes_are_those_of_torch(spec: ArchitectureSpec) -> None:
+    image = torch.empty(2, 3, 32, 32, device="meta")
+    expected = build_network(spec, device="meta").eval()
+    with ShapesOnly():
+        found = build_network(spec, device="meta").eval()
+        scores = found(image)
+    assert scores.shape == expected(image).shape
+    assert {k: v.shape for k, v in found.state_dict().items()} == {
+        k: v.shape for k, v in expected.state_dict().items()
+    }
+
+
+def test_a_linear_layer_of_another_width_is_still_refused() -> None:
+    layer = torch.nn.Linear(4, 2, device="meta")
+    with ShapesOnly(), pytest.raises(RuntimeError, match="takes 4 values, found 5"):
+        layer(torch.empty(1, 5, device="meta"))
+
+
+def test_real_tensors_are_computed_as_ever() -> None:
+    network = build_network(ArchitectureSpec(name="simcnn", arguments={"num_classes": 3})).eval()
+    image = torch.randn(1, 3, 32, 32)
+    with torch.inference_mode():
+        expected = network(image)
+        with ShapesOnly():
+            assert torch.equal(network(image), expected)
+
+
+def test_getting_ready_to_load_imports_neither_mlflow_nor_the_compiler() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-c", LOAD], check=True, capture_output=True, text=True
+    )
+    assert (answer.stdout, answer.stderr) == ("[]\n", "")

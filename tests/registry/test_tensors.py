@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from registry.errors import BundleError
+from registry.tensors import dump_tensors, parse_tensors, require_layout
+
+EXPECTED = {
+    "weight": torch.empty(3, 2, device="meta"),
+    "count": torch.empty((), dtype=torch.int64, device="meta"),
+}
+TENSORS = {"weight": torch.arange(6.0).reshape(3, 2), "count": torch.tensor(5)}
+
+
+def check(raw: bytes, expected: dict[str, Tensor] = EXPECTED) -> None:
+    require_layout(io.BytesIO(raw), len(raw), expected)
+
+
+def file_with(header: object, payload: bytes = b"") -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + payload
+
+
+def test_tensors_come_back_as_they_went_in() -> None:
+    raw = dump_tensors(TENSORS)
+    check(raw)
+    found = parse_tensors(raw)
+    assert found.keys() == TENSORS.keys()
+    for name, tensor in TENSORS.items():
+        assert torch.equal(found[name], tensor)
+        assert found[name].dtype == tensor.dtype
+
+
+def test_what_is_written_depends_on_the_values_alone() -> None:
+    turned = {"count": TENSORS["count"], "weight": TENSORS["weight"].t().contiguous().t()}
+    assert dump_tensors(turned) == dump_tensors(TENSORS)
+
+
+def test_what_is_read_is_no_longer_tied_to_the_bytes() -> None:
+    found = parse_tensors(dump_tensors(TENSORS))
+    found["weight"].add_(1)
+    assert torch.equal(found["weight"], TENSORS["weight"] + 1)
+
+
+def test_a_renamed_tensor_is_named() -> None:
+    with pytest.raises(BundleError, match=r"'weight' is missing|'weird' is not expected"):
+        check(dump_tensors({"weird": TENSORS["weight"], "count": TENSORS["count"]}))
+
+
+def test_a_missing_and_an_additional_tensor_are_named() -> None:
+    with pytest.raises(BundleError, match="'count' is missing"):
+        check(dump_tensors({"weight": TENSORS["weight"]}))
+    with pytest.raises(BundleError, match="'more' is not expected"):
+        check(dump_tensors({**TENSORS, "more": torch.zeros(1)}))
+
+
+def test_another_shape_is_told_with_both_shapes() -> None:
+    with pytest.raises(BundleError, match=r"expected F32 of shape \[3, 2\], found .* \[2, 3\]"):
+        check(dump_tensors({**TENSORS, "weight": torch.zeros(2, 3)}))
+
+
+def test_another_dtype_is_told_with_both_dtypes() -> None:
+    with pytest.raises(BundleError, match=r"expected F32 .* found F64"):
+        check(dump_tensors({**TENSORS, "weight": torch.zeros(3, 2, dtype=torch.float64)}))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_values_that_are_not_finite_are_refused_both_ways(bad: float) -> None:
+    import safetensors.torch
+
+    broken = {"weight": torch.tensor([1.0, bad])}
+    with pytest.raises(BundleError, match="'weight' holds NaN or infinity"):
+        dump_tensors(broken)
+    with pytest.raises(BundleError, match="'weight' holds NaN or infinity"):
+        parse_tensors(safetensors.torch.save(broken))
+
+
+def test_pickle_bytes_are_refused_and_not_run() -> None:
+    class Trap:
+        def __reduce__(self) -> Any:
+            return (pytest.fail, ("the pickle was run",))
+
+    for raw in (pickle.dumps(Trap()), pickle.dumps(TENSORS)):
+        with pytest.raises(BundleError):
+            check(raw)
+
+
+def test_a_huge_declared_shape_is_refused_from_the_header_alone() -> None:
+    entry = {"dtype": "F32", "shape": [10**9, 10**9], "data_offsets": [0, 4 * 10**18]}
+    count = {"dtype": "I64", "shape": [], "data_offsets": [0, 8]}
+    with pytest.raises(BundleError, match="'weight': expected F32"):
+        check(file_with({"weight": entry, "count": count}))
+
+
+def test_a_huge_declared_header_is_refused_unread() -> None:
+    with pytest.raises(BundleError, match="header"):
+        check((2**62).to_bytes(8, "little") + b"{}")
+
+
+def test_a_right_header_without_its_bytes_is_refused() -> None:
+    raw = dump_tensors(TENSORS)
+    for wrong in (raw[:-1], raw + b"x"):
+        with pytest.raises(BundleError, match="bytes of tensors"):
+            check(wrong)
+
+
+def test_overlapping_offsets_are_refused() -> None:
+    count = {"dtype": "I64", "shape": [], "data_offsets": [0, 8]}
+    weight = {"dtype": "F32", "shape": [3, 2], "data_offsets": [0, 24]}
+    raw = file_with({"weight": weight, "count": count}, bytes(32))
+    with pytest.raises(BundleError):
+        parse_tensors(raw)
+
+
+def test_a_name_twice_in_the_header_is_refused() -> None:
+    entry = b'{"dtype":"F32","shape":[3,2],"data_offsets":[0,24]}'
+    with pytest.raises(BundleError, match="twice"):
+        check(file_with(b'{"weight":' + entry + b',"weight":' + entry + b"}", bytes(24)))
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_either_right_or_a_bundle_error(raw: bytes) -> None:
+    with pytest.raises(BundleError):
+        check(raw)
+
+
+@given(st.integers(0, 400), st.integers(1, 255))
+def test_any_changed_byte_is_read_or_refused_and_nothing_else(place: int, change: int) -> None:
+    raw = bytearray(dump_tensors(TENSORS))
+    raw[place % len(raw)] ^= change
+    try:
+        check(bytes(raw))
+        parse_tensors(bytes(raw))
+    except BundleError:
+        pass
