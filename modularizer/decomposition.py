@@ -18,7 +18,7 @@ from modularizer.assembly.decode import decode
 from modularizer.assembly.masking import verify_decoded
 from modularizer.classifier import Classifier
 from modularizer.datasets.images import DataSplits, ImageSet
-from modularizer.errors import DataError, DecodeError, PlanError
+from modularizer.errors import DataError, DecodeError, ModularizerError, PlanError
 from modularizer.preprocessing import as_tensor
 from modularizer.progress import Progress, ProgressCallback, ignore_progress
 from modularizer.search.bracket import run_bracket
@@ -96,6 +96,7 @@ def decompose(
         DataError: if the classes differ, or one has no training or validation image.
         PlanError: if the network can't be sliced; nothing has been done then.
         DecodeError: if a decoded module differs from the masked network.
+        ModularizerError: if feature maps or scores are not finite.
     """
     _require_fitting(strong, data)
     plan = slicing_plan(strong.network, (strong.preprocessing.channels, *strong.preprocessing.size))
@@ -115,6 +116,11 @@ def decompose(
         for name in strong.class_names
     ]
     weight = importance(strong.network, plan, by_class, batch_size=settings.batch_size)
+    if not torch.isfinite(weight).all():
+        raise ModularizerError(
+            "feature maps of the training images hold NaN or infinity; the strong model's "
+            "activations overflow, or its weights are broken"
+        )
     grouping = group_channels(
         weight,
         plan,

@@ -68,6 +68,8 @@ class PatchEvaluation:
     regressions: int
 
 
+_INDICES_AT_ONCE = 1_000_000  # some 50 MB, however many images there are
+
 METRICS = ("precision", "recall", "f1", "others_accuracy", "accuracy")
 
 
@@ -123,9 +125,9 @@ def evaluate_patch(
     label = class_names.index(target)
     weak = class_metrics(labels, weak_predicted, label)
     patched = class_metrics(labels, patched_predicted, label)
-    draw = _resampled(labels == label, draws, seed)
-    weak_draws = _metrics(labels[draw], weak_predicted[draw], label)
-    patched_draws = _metrics(labels[draw], patched_predicted[draw], label)
+    weak_draws, patched_draws = _bootstrap(
+        labels, weak_predicted, patched_predicted, label, draws=draws, seed=seed
+    )
     was_right, is_right = weak_predicted == labels, patched_predicted == labels
     return PatchEvaluation(
         target=target,
@@ -156,9 +158,24 @@ def _metrics(labels: Labels, predicted: Labels, target: int) -> NDArray[np.float
     return np.stack([precision, recall, f1, others_accuracy, right.mean(axis=1)], axis=1)
 
 
-def _resampled(is_target: NDArray[np.bool_], draws: int, seed: int) -> NDArray[np.int64]:
-    """Indices of images drawn with replacement within both strata: int64 (draws, N)."""
+def _bootstrap(
+    labels: Labels, weak: Labels, patched: Labels, target: int, *, draws: int, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The `METRICS` of weak and patched on the same resampled images: float64 (draws, 5) each."""
     generator = np.random.default_rng(seed)
+    parts = []
+    at_once = max(1, _INDICES_AT_ONCE // len(labels))
+    for start in range(0, draws, at_once):
+        draw = _resampled(labels == target, min(at_once, draws - start), generator)
+        parts.append([_metrics(labels[draw], said[draw], target) for said in (weak, patched)])
+    weak_draws, patched_draws = (np.concatenate(side) for side in zip(*parts, strict=True))
+    return weak_draws, patched_draws
+
+
+def _resampled(
+    is_target: NDArray[np.bool_], draws: int, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """Indices of images drawn with replacement within both strata: int64 (draws, N)."""
     strata = (np.flatnonzero(is_target), np.flatnonzero(~is_target))
     return np.concatenate(
         [

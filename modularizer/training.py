@@ -128,6 +128,8 @@ def _fit(
         network.train()
         total = torch.zeros((), device=device)
         for batch in torch.randperm(len(images), generator=order).split(settings.batch_size):
+            if len(batch) == 1 < len(images):
+                continue  # a last one alone: batch norm has no statistics of it
             seen = _augmented(images[batch.to(device)], settings, order)
             loss = F.cross_entropy(network(seen), labels[batch.to(device)])
             optimiser.zero_grad()

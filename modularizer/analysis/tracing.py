@@ -12,6 +12,7 @@ from modularizer.analysis.channel_ids import PINNED, Traced, along
 from modularizer.analysis.plan import Observation, Segment, SlicingPlan
 from modularizer.analysis.rebuild import rebuilt
 from modularizer.analysis.rules import IMPORTANCE_IS_READ_AFTER, RULES, Call, Findings
+from modularizer.architectures.shapes_only import ShapesOnly
 from modularizer.errors import PlanError
 
 
@@ -105,7 +106,8 @@ class _Walk(fx.Interpreter):
         values = fx.node.map_aggregate((args, kwargs), _value_of)
         assert isinstance(values, tuple)
         try:
-            return getattr(self, n.op)(n.target, *values)
+            with ShapesOnly():
+                return getattr(self, n.op)(n.target, *values)
         except Exception as error:  # whatever the operation itself raises on a wrong shape
             raise PlanError(f"{n.name}: fails on an input of this shape: {error}") from error
 

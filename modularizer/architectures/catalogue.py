@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from modularizer.architectures.rescnn import rescnn, simple_rescnn
+from modularizer.architectures.shapes_only import ShapesOnly
 from modularizer.architectures.simcnn import simcnn, simple_simcnn
 from modularizer.architectures.spec import ArchitectureSpec
 from modularizer.errors import ArchitectureError
@@ -58,7 +59,7 @@ def build_network(spec: ArchitectureSpec, *, device: str | torch.device = "cpu")
         )
     arguments: dict[str, Any] = dict(spec.arguments)
     try:
-        with torch.device(device):
+        with torch.device(device), ShapesOnly():
             return builder(**arguments)
     except ArchitectureError:
         raise

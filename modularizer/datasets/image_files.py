@@ -7,21 +7,22 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
+from modularizer.datasets.pixels import pixels_as_seen
 from modularizer.errors import DataError
 
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
 
-_GREY_MODES = frozenset({"1", "L", "LA"})
-
 
 def read_image_files(
     paths: Sequence[Path], *, size: tuple[int, int] | None = None
 ) -> NDArray[np.uint8]:
-    """Read image files, turned upright by their EXIF orientation, without transparency.
+    """Read image files as a person sees them: upright, transparent parts on white.
+
+    The service decodes with the same function, `modularizer.datasets.pixels.pixels_as_seen`.
 
     Args:
         paths: at least one file; of an animation the first picture is taken.
@@ -32,8 +33,8 @@ def read_image_files(
         uint8 (N, height, width, C): C is 1 if all files are grey, otherwise 3 (RGB).
 
     Raises:
-        DataError: if a file is broken or not of 8 bits a channel (it is named), or if sizes
-            differ (two files are named).
+        DataError: if a file is broken or its pixels are floating point (it is named), or if
+            sizes differ (two files are named).
     """
     if size is not None and min(size) < 1:
         raise DataError(f"size must be (height, width), 1 or more pixels each, found {size}")
@@ -53,26 +54,18 @@ def read_image_files(
 
 def _read(path: Path, size: tuple[int, int] | None) -> NDArray[np.uint8]:
     try:
-        with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened)
-            mode = image.mode
-            if mode.startswith(("I", "F")):
-                raise DataError(
-                    f"{path} has more than 8 bits a channel (mode {mode}); convert it to 8 bits"
-                )
-            if mode in ("P", "PA"):  # straight to RGB warns about transparent palettes
-                image = image.convert("RGBA")
-            image = image.convert("L" if mode in _GREY_MODES else "RGB")
-            if size is not None and image.size != size[::-1]:
-                image = image.resize(size[::-1], Image.Resampling.BILINEAR)
-            picture = np.asarray(image, dtype=np.uint8)
-    except DataError:
-        raise
+        with Image.open(path) as image:
+            picture = pixels_as_seen(image)
     except Exception as error:  # a decoder meets broken files with errors of many kinds
         raise DataError(
             f"{path} can't be read as an image ({error}); repair it or take it out"
         ) from error
-    return picture if picture.ndim == 3 else picture[..., np.newaxis]
+    if size is None or picture.shape[:2] == size:
+        return picture
+    flat = picture[:, :, 0] if picture.shape[2] == 1 else picture
+    resized = Image.fromarray(flat).resize(size[::-1], Image.Resampling.BILINEAR)
+    pixels: NDArray[np.uint8] = np.asarray(resized, dtype=np.uint8)
+    return pixels.reshape(*size, picture.shape[2])
 
 
 def _size(picture: NDArray[np.uint8]) -> str:

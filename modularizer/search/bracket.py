@@ -85,16 +85,17 @@ def run_bracket(
 
     Raises:
         ModularizerError: if there are fewer than two classes, a class has no image, or a score
-            is NaN.
+            is not finite.
     """
     classes, candidates, _ = columns.shape
     if classes < 2:
         raise ModularizerError(f"a bracket needs at least two classes, found {classes}")
-    if torch.isnan(columns).any():
-        broken = torch.isnan(columns).any(dim=2).nonzero()[0].tolist()
+    finite = torch.isfinite(columns).all(dim=2)
+    if not finite.all():
+        label, candidate = (~finite).nonzero()[0].tolist()
         raise ModularizerError(
-            f"candidate {broken[1]} of class {broken[0]} gives NaN; the strong model's "
-            "activations overflow, or its images are broken"
+            f"candidate {candidate} of class {label} gives NaN or infinite scores; the strong "
+            "model's activations overflow, or its images are broken"
         )
     missing = sorted(set(range(classes)) - set(labels.unique().tolist()))
     if missing:

@@ -44,9 +44,10 @@ def test_every_8_bit_mode_is_read(tmp_path: Path, mode: str, channels: int) -> N
     assert read_image_files([path]).shape == (1, 4, 6, channels)
 
 
-def test_a_transparent_palette_is_read(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.png", RAMP, "P", transparency=b"\x00\x80\xff")
-    assert np.array_equal(read_image_files([path])[0, :, :, 0], RAMP)
+def test_transparent_parts_are_white(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", RAMP, "P", transparency=b"\x00")  # of palette entry 0
+    expected = np.where(RAMP == 0, 255, RAMP)
+    assert np.array_equal(read_image_files([path])[0, :, :, 0], expected)
 
 
 def test_a_turned_photograph_is_set_upright(tmp_path: Path) -> None:
@@ -81,7 +82,12 @@ def test_a_broken_file_is_named(tmp_path: Path, kept_bytes: int) -> None:
         read_image_files([path])
 
 
-def test_16_bits_a_channel_are_refused(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.png", RAMP.astype(np.uint16) * 100)
-    with pytest.raises(DataError, match=r"a\.png has more than 8 bits a channel \(mode I;16\)"):
+def test_16_bits_a_channel_become_8(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", RAMP.astype(np.uint16) * 256)
+    assert np.array_equal(read_image_files([path])[0, :, :, 0], RAMP)
+
+
+def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.tiff", RAMP.astype(np.float32))
+    with pytest.raises(DataError, match=r"a\.tiff.*floating point"):
         read_image_files([path])

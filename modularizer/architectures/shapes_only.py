@@ -20,8 +20,8 @@ class ShapesOnly(TorchFunctionMode):
     """While active, some operations on ``meta`` give a right shape and no more.
 
     Torch does these in Python on ``meta`` (draws, ReLU, batch norm, sums, linear layers), and
-    imports its compiler at the first of them: 4-6 s in a process that only wants to load a
-    model. Other operations that torch does so still work, at that cost.
+    imports its compiler at the first of them: 4-6 s in a process that only wants to load or
+    slice a model. Other operations that torch does so still work, at that cost.
     """
 
     def __torch_function__(
@@ -50,6 +50,6 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return x.new_empty((*x.shape[:-1], weight.shape[0]))
 
 
-def _sum(x: Tensor, other: Tensor | float) -> Tensor:
+def _sum(x: Tensor, other: Tensor | float, **_: Any) -> Tensor:
     shape = other.shape if isinstance(other, Tensor) else ()
     return x.new_empty(torch.broadcast_shapes(x.shape, shape))

@@ -1,0 +1,30 @@
+"""Our messages as HTTP responses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from serving.protocol import ErrorDetail, ErrorResponse
+
+
+def json_answer(
+    message: BaseModel, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """A message of `serving.protocol` as a JSON response."""
+    return Response(
+        message.model_dump_json(),
+        status_code=status,
+        headers=dict(headers or {}),
+        media_type="application/json",
+    )
+
+
+def error_answer(
+    status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """The JSON that every error of ours is answered with."""
+    error = ErrorResponse(error=ErrorDetail(code=code, message=message))
+    return json_answer(error, status=status, headers=headers)

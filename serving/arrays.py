@@ -1,0 +1,114 @@
+"""Raw .npy bytes to uint8 images, trusting nothing that their header says."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy_format
+from numpy.typing import NDArray
+
+from serving.errors import InvalidArrayError
+
+MAGIC = b"\x93NUMPY"
+
+# A header of an image array takes 128 bytes; numpy's own limit is 10,000.
+_MAX_HEADER_BYTES = 1024
+
+_SHAPES = "(H, W), (H, W, 1 or 3), (N, H, W) or (N, H, W, 1 or 3)"
+
+
+def images_from_npy(body: bytes, *, check: Callable[[int, int, int], None]) -> NDArray[np.uint8]:
+    """The images in a .npy file, without copying them if they are in C order.
+
+    A shape of three dimensions is one image if the last is 1 or 3, and grey images otherwise.
+
+    Args:
+        body: the whole file.
+        check: called with (images, height, width) before anything is allocated; raises if
+            that is too much.
+
+    Returns:
+        uint8 (N, H, W, 1 or 3); read-only.
+
+    Raises:
+        InvalidArrayError: if the header is broken, dtype or shape are not those of images, or the
+            bytes are not as many as the header says.
+    """
+    shape, fortran_order, dtype, start = _header(body)
+    count = math.prod(shape)
+    if dtype.hasobject:
+        raise InvalidArrayError(
+            f"expected uint8 images, found dtype {dtype}; objects are never read"
+        )
+    if len(body) - start != count * dtype.itemsize:
+        raise InvalidArrayError(
+            f"the .npy header promises {count * dtype.itemsize} bytes of data "
+            f"({dtype}, shape {shape}), found {len(body) - start}"
+        )
+    if dtype != np.uint8:
+        raise InvalidArrayError(_wrong_dtype(dtype, body, start))
+    full = _batch_shape(shape)
+    check(*full[:3])
+    pixels = np.frombuffer(body, np.uint8, count, start)
+    if fortran_order:
+        return np.ascontiguousarray(pixels.reshape(shape[::-1]).transpose().reshape(full))
+    return pixels.reshape(full)
+
+
+def _header(body: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    stream = io.BytesIO(body)
+    try:
+        version = npy_format.read_magic(stream)
+        readers = {
+            (1, 0): npy_format.read_array_header_1_0,
+            (2, 0): npy_format.read_array_header_2_0,
+        }
+        if version not in readers:
+            raise InvalidArrayError(f"expected a .npy file of version 1.0 or 2.0, found {version}")
+        shape, fortran_order, dtype = readers[version](stream, max_header_size=_MAX_HEADER_BYTES)
+    except InvalidArrayError:
+        raise
+    except Exception as error:  # the parser may fail in any way on bytes made up to do so
+        raise InvalidArrayError(f"the .npy header can't be read: {_first_line(error)}") from error
+    if any(type(size) is not int or size < 0 for size in shape):  # numpy lets True pass
+        raise InvalidArrayError(f"the .npy header says shape {shape}; sizes are 0 or more")
+    return shape, bool(fortran_order), dtype, stream.tell()
+
+
+def _batch_shape(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    match shape:
+        case (height, width):
+            full = (1, height, width, 1)
+        case (height, width, (1 | 3) as channels):
+            full = (1, height, width, channels)
+        case (images, height, width):
+            full = (images, height, width, 1)
+        case (images, height, width, (1 | 3) as channels):
+            full = (images, height, width, channels)
+        case _:
+            raise InvalidArrayError(f"expected an array of shape {_SHAPES}, found {shape}")
+    if 0 in full:
+        raise InvalidArrayError(
+            f"expected at least one image with at least one pixel, found {shape}"
+        )
+    return full
+
+
+def _wrong_dtype(dtype: np.dtype[Any], body: bytes, start: int) -> str:
+    found = f"expected uint8 images (0-255), found {dtype}"
+    if dtype.kind == "f":
+        values = np.frombuffer(body, dtype, offset=start)
+        broken = int((~np.isfinite(values)).sum())
+        if broken:
+            nan = int(np.isnan(values).sum())
+            found += f" with {nan} NaN and {broken - nan} infinite values"
+    return f"{found}; scale to 0-255 and convert with .astype(numpy.uint8) first"
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    return text.splitlines()[0][:200]

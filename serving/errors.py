@@ -1,0 +1,157 @@
+"""The errors of serving; those that answer a request carry an HTTP status and a short code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class ServingError(Exception):
+    """Something about serving that a user can put right; the message says how."""
+
+
+class SettingsError(ServingError):
+    """An environment variable of the service holds a value that can't be used."""
+
+
+class LaunchError(ServingError):
+    """The service could not be started, or did not become ready."""
+
+
+class ClientError(ServingError):
+    """A running service did not answer, or answered with an error."""
+
+
+class ModelError(ServingError):
+    """There is nothing to serve under the address that the settings give.
+
+    Attributes:
+        code: a short, stable name for programs.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class RequestError(ServingError):
+    """A request that gets an error for an answer.
+
+    Attributes:
+        status: the HTTP status.
+        code: a short, stable name for programs; the message is for people.
+    """
+
+    status = 400
+    code = "bad_request"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Response headers that belong to this error."""
+        return {}
+
+
+class ImageError(RequestError):
+    """One of a request's files is not an image that the service can use."""
+
+    status = 422
+    code = "invalid_image"
+
+
+class EmptyBodyError(ImageError):
+    """There is no image in the request."""
+
+    status = 400
+
+    code = "empty_body"
+
+
+class BadMultipartError(RequestError):
+    """A multipart body can't be taken apart, or holds no file."""
+
+    code = "bad_multipart"
+
+
+class BadBodyError(RequestError):
+    """The body can't be read as its headers say."""
+
+    code = "bad_body"
+
+
+class SlowBodyError(RequestError):
+    """The body did not arrive in time."""
+
+    status = 408
+    code = "slow_body"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The rest of the body is not waited for."""
+        return {"Connection": "close"}
+
+
+class BodyTooLargeError(RequestError):
+    """The body has more bytes than the service takes."""
+
+    status = 413
+    code = "body_too_large"
+
+    def __init__(self, message: str, *, closes: bool) -> None:
+        super().__init__(message)
+        self.closes = closes
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """A body of unknown length ends its connection: nobody knows how much would follow."""
+        return {"Connection": "close"} if self.closes else {}
+
+
+class UnsupportedFormatError(ImageError):
+    """The bytes are neither PNG nor JPEG nor .npy."""
+
+    status = 415
+    code = "unsupported_format"
+
+
+class InvalidImageError(ImageError):
+    """The bytes begin like an image and are none that can be read."""
+
+
+class InvalidArrayError(ImageError):
+    """A .npy body is broken, or its dtype or shape is not one of images."""
+
+    code = "invalid_array"
+
+
+class TooManyPixelsError(ImageError):
+    """An image, or all of a request's together, has more pixels than the service takes."""
+
+    code = "too_many_pixels"
+
+
+class TooManyImagesError(ImageError):
+    """A request has more images than the service takes at once."""
+
+    code = "too_many_images"
+
+
+class NonFiniteScoresError(RequestError):
+    """The model gave NaN or infinity for one of the images."""
+
+    status = 500
+    code = "non_finite_scores"
+
+
+class NotReadyError(RequestError):
+    """There is no model to answer with; the message says why."""
+
+    status = 503
+
+    def __init__(self, code: str, message: str, *, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retry_after_seconds = retry_after_seconds
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """When it's worth asking again."""
+        return {"Retry-After": str(self.retry_after_seconds)}

@@ -1,0 +1,161 @@
+"""The bytes of a request to uint8 images."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from modularizer.datasets.pixels import pixels_as_seen
+from serving.arrays import MAGIC as NPY_MAGIC
+from serving.arrays import images_from_npy
+from serving.errors import (
+    EmptyBodyError,
+    ImageError,
+    InvalidImageError,
+    TooManyImagesError,
+    TooManyPixelsError,
+    UnsupportedFormatError,
+)
+
+_PILLOW_FORMATS = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
+
+_REFUSED = {
+    b"PK\x03\x04": "a ZIP archive (an .npz?); send one array as .npy",
+    b"GIF8": "a GIF",
+    b"RIFF": "WebP or another RIFF file",
+    b"BM": "a BMP",
+    b"II*\x00": "a TIFF",
+    b"MM\x00*": "a TIFF",
+    b"%PDF": "a PDF",
+    b"{": "JSON; send the image's bytes themselves",
+    b"<": "markup (SVG or HTML)",
+}
+
+_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """How much one request may ask for.
+
+    Attributes:
+        max_images: images of a request.
+        max_pixels: height times width of one image.
+        max_request_pixels: the same, summed over a request.
+    """
+
+    max_images: int
+    max_pixels: int
+    max_request_pixels: int
+
+
+class ImageDecoder:
+    """Decodes the images of one request; what it has seen counts towards the limits.
+
+    Args:
+        limits: kept from the headers, before any pixel is decoded.
+    """
+
+    def __init__(self, limits: ImageLimits) -> None:
+        self.limits = limits
+        self.images_seen = 0
+        self.pixels_seen = 0
+
+    def decode(self, body: bytes) -> list[NDArray[np.uint8]]:
+        """The image, or for .npy the images, in these bytes.
+
+        The format is told from the first bytes: a content type is often wrong. Images come out
+        as `modularizer.datasets.pixels.pixels_as_seen` gives them.
+
+        Args:
+            body: a whole PNG, JPEG or .npy file.
+
+        Returns:
+            uint8 (H, W, C) each, C is 1 or 3.
+
+        Raises:
+            RequestError: the subclass that says what is wrong with the bytes.
+        """
+        if not body:
+            raise EmptyBodyError("expected a PNG, JPEG or .npy file, found no bytes")
+        if body.startswith(NPY_MAGIC):
+            return list(images_from_npy(body, check=self._count))
+        for magic, name in _PILLOW_FORMATS.items():
+            if body.startswith(magic):
+                return [self._decode_with_pillow(body, name)]
+        raise UnsupportedFormatError(f"expected a PNG, JPEG or .npy file, found {_describe(body)}")
+
+    def _decode_with_pillow(self, body: bytes, name: str) -> NDArray[np.uint8]:
+        try:
+            with Image.open(io.BytesIO(body), formats=(name,)) as image:
+                self._count(1, image.height, image.width)
+                return pixels_as_seen(image)
+        except _BOMBS as error:
+            raise TooManyPixelsError(f"this {name} is larger than {self._image_limit}") from error
+        except ImageError:
+            raise
+        except Exception as error:  # Pillow's plugins fail in many ways on broken bytes
+            reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+            if "BytesIO" in reason:  # "cannot identify image file <_io.BytesIO object at 0x...>"
+                reason = "its header can't be read"
+            raise InvalidImageError(f"this {name} is broken: {reason}") from error
+
+    def _count(self, images: int, height: int, width: int) -> None:
+        self.images_seen += images
+        self.pixels_seen += images * height * width
+        if self.images_seen > self.limits.max_images:
+            raise TooManyImagesError(
+                f"at most {self.limits.max_images} images a request, found at least "
+                f"{self.images_seen}; send them in several requests"
+            )
+        if height * width > self.limits.max_pixels:
+            raise TooManyPixelsError(
+                f"at most {self._image_limit}, found {height} x {width}; make it smaller first"
+            )
+        if self.pixels_seen > self.limits.max_request_pixels:
+            raise TooManyPixelsError(
+                f"at most {self.limits.max_request_pixels} pixels a request, found at least "
+                f"{self.pixels_seen}; send the images in several requests"
+            )
+
+    @property
+    def _image_limit(self) -> str:
+        return f"{self.limits.max_pixels} pixels an image"
+
+
+def decode_images(bodies: Sequence[bytes], limits: ImageLimits) -> list[NDArray[np.uint8]]:
+    """All images of a request, in order.
+
+    Args:
+        bodies: whole PNG, JPEG or .npy files; a .npy may hold several images.
+        limits: for all of them together.
+
+    Returns:
+        uint8 (H, W, C) each, C is 1 or 3; sizes may differ.
+
+    Raises:
+        RequestError: the subclass that says what is wrong, with the file's number (from 1)
+            before the message if there are several.
+    """
+    decoder = ImageDecoder(limits)
+    images: list[NDArray[np.uint8]] = []
+    for number, body in enumerate(bodies, start=1):
+        try:
+            images.extend(decoder.decode(body))
+        except ImageError as error:
+            if len(bodies) == 1:
+                raise
+            raise type(error)(f"file {number}: {error}") from error
+    return images
+
+
+def _describe(body: bytes) -> str:
+    for magic, description in _REFUSED.items():
+        if body.lstrip()[:8].startswith(magic):
+            return description
+    return f"bytes that begin with {body[:8].hex(' ')}"

@@ -1,0 +1,72 @@
+"""What the service's answers look like as JSON."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class ModelIdentity(_Message):
+    """Which registered model version answers.
+
+    Attributes:
+        uri: its address without an alias, ``models:/name/version``.
+        name: its registered name.
+        version: its number.
+    """
+
+    uri: str
+    name: str
+    version: int
+
+
+class Prediction(_Message):
+    """What the patched model says of one image, and the weak one beside it.
+
+    Attributes:
+        label: the class with the highest of ``scores``.
+        scores: by class name; a patched class has its calibrated score, so they don't sum to 1.
+        weak_label: the class that the weak model alone would have given.
+        weak_scores: its probabilities by class name; they sum to 1.
+        changed_by: the classes whose patches moved the answer; empty if it did not move.
+    """
+
+    label: str
+    scores: dict[str, FiniteFloat]
+    weak_label: str
+    weak_scores: dict[str, FiniteFloat]
+    changed_by: tuple[str, ...]
+
+
+class PredictResponse(_Message):
+    """The answer of ``POST /predict``: a prediction for each image, in the order sent."""
+
+    model: ModelIdentity
+    predictions: tuple[Prediction, ...]
+
+
+class ErrorDetail(_Message):
+    """``code`` is for programs and stays the same; ``message`` is for people."""
+
+    code: str
+    message: str
+
+
+class ErrorResponse(_Message):
+    """The body of every answer that is an error."""
+
+    error: ErrorDetail
+
+
+class ReadyResponse(_Message):
+    """The body of ``/readyz`` when there is a model to answer with."""
+
+    ready: bool
+    model: ModelIdentity

@@ -1,0 +1,33 @@
+"""``/readyz`` with a reason."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from serving.answers import error_answer, json_answer
+from serving.errors import NotReadyError
+from serving.protocol import ReadyResponse
+from serving.state import ServiceState
+
+
+class Readiness:
+    """Answers ``/readyz`` itself and hands every other request on.
+
+    BentoML's own route answers in plain text, without a reason, and is matched before any route
+    that is mounted.
+    """
+
+    def __init__(self, app: ASGIApp, state: ServiceState) -> None:
+        self.app = app
+        self.state = state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer or hand on."""
+        if scope["type"] != "http" or scope["path"] != "/readyz":
+            await self.app(scope, receive, send)
+            return
+        try:
+            response = json_answer(ReadyResponse(ready=True, model=self.state.engine().identity))
+        except NotReadyError as error:
+            response = error_answer(error.status, error.code, str(error), error.headers)
+        await response(scope, receive, send)

@@ -1,0 +1,56 @@
+"""The BentoML service: one process, one device, one patched model."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+
+import bentoml
+
+from serving.app import create_app
+from serving.errors import SettingsError
+from serving.loading import start_loading
+from serving.readiness import Readiness
+from serving.settings import Settings
+from serving.state import LOADING, ServiceState
+from serving.telemetry import Telemetry
+
+
+def state_from_environment() -> ServiceState:
+    """The state to start with; settings that can't be used are its reason not to be ready."""
+    try:
+        return ServiceState(Settings.from_environment(os.environ))
+    except SettingsError as error:
+        return ServiceState(Settings(), code="bad_settings", reason=str(error))
+
+
+state = state_from_environment()
+telemetry = Telemetry()
+
+
+class Patchbay:
+    """Answers with a patched image classifier: POST /predict."""
+
+    @bentoml.on_startup  # type: ignore[untyped-decorator]
+    def load(self) -> None:
+        """Begin to load the model; ``/readyz`` says when it is there."""
+        if state.code == LOADING:
+            start_loading(state, telemetry)
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    def close(self) -> None:
+        """Let go of the model."""
+        state.close()
+
+
+# Past the longest that a body may take to arrive, so that our own, clearer answer comes first.
+PatchbayService = bentoml.service(name="patchbay", workers=1, traffic={"timeout": 3700})(Patchbay)
+
+PatchbayService.add_asgi_middleware(Readiness, state=state)
+
+# A bound method rather than the application: BentoML looks into an application for its routes
+# and answers all others by itself, with a page of its own at / among them.
+PatchbayService.mount_asgi_app(create_app(state, telemetry).__call__, path="/", name="patchbay")

@@ -1,0 +1,69 @@
+"""What a service can be told through its environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from serving.errors import SettingsError
+
+PREFIX = "PATCHBAY_"
+
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
+
+
+class Settings(BaseModel):
+    """One service's settings; each is read from ``PATCHBAY_`` and its name in capitals.
+
+    Attributes:
+        model_uri: which registered patched model to serve, such as ``models:/name@champion``.
+        home: where the embedded registry lives, for the registry to read; its default if None.
+        device: where the networks run; ``auto`` takes CUDA where there is a device.
+        threads: threads that one operation of a network may use.
+        decode_threads: images decoded at the same time.
+        batch_size: images that go through the networks at once.
+        max_body_bytes: of one request.
+        max_images: of one request.
+        max_pixels: of one image, before it is decoded.
+        max_request_pixels: of all images of a request together.
+        body_seconds: how long a body may take to arrive.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model_uri: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    home: Path | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
+    decode_threads: Annotated[int, Field(ge=1, le=64)] = 2
+    batch_size: Annotated[int, Field(ge=1, le=65536)] = 64
+    max_body_bytes: Count = 32 * 1024 * 1024
+    max_images: Count = 1000
+    max_pixels: Count = 16 * 1024 * 1024
+    max_request_pixels: Count = 64 * 1024 * 1024
+    body_seconds: Seconds = 30.0
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """The settings that these variables hold; what is unset or empty keeps its default.
+
+        Args:
+            environment: such as ``os.environ``.
+
+        Raises:
+            SettingsError: if a value can't be used; names the variable and what it takes.
+        """
+        given = {name: environment.get(PREFIX + name.upper(), "") for name in cls.model_fields}
+        values = {name: value.strip() for name, value in given.items() if value.strip()}
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{PREFIX}{str(problem['loc'][0]).upper()}={problem['input']!r}: {problem['msg']}"
+                for problem in error.errors()
+            )
+            raise SettingsError(f"can't use {problems}") from error

@@ -1,0 +1,71 @@
+"""What the service counts, for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from serving.protocol import Prediction
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Telemetry:
+    """Counters and histograms of one service.
+
+    Under ``bentoml serve`` prometheus_client writes them to files that BentoML's ``/metrics``
+    reads, whatever registry they are in; so each instance has a registry of its own, and a
+    second instance in one process is no error.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "patchbay_requests",
+            "Requests to /predict by outcome: ok, or the code of the error.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.images = Counter(
+            "patchbay_images", "Images that were answered.", registry=self.registry
+        )
+        self.changed = Counter(
+            "patchbay_changed_answers",
+            "Answers that a patch moved away from the weak model's, by the patch's class.",
+            ["patch"],
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "patchbay_stage_seconds",
+            "Seconds a request spends by stage: read, decode, wait, run, answer.",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+
+    def count_outcome(self, outcome: str) -> None:
+        """A request to /predict ended: "ok", or with the error of that code."""
+        self.requests.labels(outcome).inc()
+
+    def count_answers(self, predictions: Iterable[Prediction]) -> None:
+        """These images were answered."""
+        for prediction in predictions:
+            self.images.inc()
+            for patch in prediction.changed_by:
+                self.changed.labels(patch).inc()
+
+    def observe(self, stage: str, seconds: float) -> None:
+        """A stage took that long for one request."""
+        self.seconds.labels(stage).observe(seconds)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Observe how long the block takes, error or not."""
+        began = perf_counter()
+        try:
+            yield
+        finally:
+            self.observe(stage, perf_counter() - began)

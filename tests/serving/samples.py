@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from modularizer.analysis.tracing import slicing_plan
+from modularizer.architectures.catalogue import build_network
+from modularizer.architectures.simcnn import simcnn
+from modularizer.architectures.spec import ArchitectureSpec
+from modularizer.assembly.calibration import MinMaxCalibration
+from modularizer.assembly.class_module import ClassModule
+from modularizer.assembly.decode import decode
+from modularizer.assembly.patched import Patch, PatchedClassifier
+from modularizer.classifier import Classifier
+from modularizer.preprocessing import Preprocessing
+from modularizer.records import (
+    Cost,
+    DecomposedClass,
+    Decomposition,
+    PatchedManifest,
+    Provenance,
+    TrainedClassifier,
+)
+from registry.registry import Registry
+from serving.engine import Engine
+from serving.executor import SequentialExecutor
+from serving.protocol import ModelIdentity
+
+GREY = Preprocessing(size=(8, 8), channels=1, mean=(0.5,), std=(0.25,))
+COLOUR = Preprocessing(size=(16, 16), channels=3, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+CLASS_NAMES = ("6", "7", "8", "9", "TC")
+ARCHITECTURE = ArchitectureSpec(name="simcnn")
+
+
+def class_module(class_name: str, preprocessing: Preprocessing) -> ClassModule:
+    network = simcnn(
+        1,
+        stages=((4,), (6,)),
+        hidden=(8,),
+        in_channels=preprocessing.channels,
+        input_size=preprocessing.size[0],
+    )
+    return ClassModule(
+        network,
+        architecture=ARCHITECTURE,
+        kept=torch.ones(10, dtype=torch.bool),
+        output=0,
+        class_name=class_name,
+        preprocessing=preprocessing,
+    )
+
+
+def make_patched() -> PatchedClassifier:
+    """Two patches, of which one prepares its images in its own way; both change answers."""
+    torch.manual_seed(0)
+    weak = Classifier(
+        simcnn(5, stages=((4,), (6,)), hidden=(8,), in_channels=1, input_size=8),
+        architecture=ARCHITECTURE,
+        preprocessing=GREY,
+        class_names=CLASS_NAMES,
+    )
+    calibration = MinMaxCalibration(minimum=-0.2, maximum=0.6)
+    patches = [
+        Patch(class_module("TC", COLOUR), calibration),
+        Patch(class_module("7", GREY), calibration),
+    ]
+    return PatchedClassifier(weak, patches).eval()
+
+
+IDENTITY = ModelIdentity(uri="models:/digits/3", name="digits", version=3)
+
+
+def make_engine(model: PatchedClassifier | None = None, **options: Any) -> Engine:
+    options = {"executor": SequentialExecutor(), "batch_size": 4, **options}
+    return Engine(model or make_patched(), identity=IDENTITY, **options)
+
+
+def random_images(*shape: int, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def npy_bytes(array: NDArray[Any], *, version: tuple[int, int] = (1, 0)) -> bytes:
+    stream = io.BytesIO()
+    np.lib.format.write_array(stream, array, version=version, allow_pickle=True)
+    return stream.getvalue()
+
+
+def encode(image: Image.Image, name: str = "PNG", **options: Any) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, name, **options)
+    return stream.getvalue()
+
+
+def register_patched(home: Path) -> None:
+    """Register a weak model, a class module and a patched model with random weights."""
+    arguments = {
+        "num_classes": 3,
+        "stages": [[6], [8]],
+        "hidden": [8],
+        "in_channels": 1,
+        "input_size": 8,
+    }
+    spec = ArchitectureSpec(name="simcnn", arguments=arguments)
+    torch.manual_seed(1)
+    strong = Classifier(
+        build_network(spec).eval(),
+        architecture=spec,
+        preprocessing=GREY,
+        class_names=("TC", "1", "2"),
+    )
+    weak = Classifier(
+        build_network(spec).eval(),
+        architecture=spec,
+        preprocessing=GREY,
+        class_names=("6", "TC", "7"),
+    )
+    plan = slicing_plan(strong.network, (1, 8, 8))
+    kept = torch.ones(plan.channels, dtype=torch.bool)
+    kept[0] = False
+    module = ClassModule(
+        decode(strong.network, plan, kept, output=0),
+        architecture=spec,
+        kept=kept,
+        output=0,
+        class_name="TC",
+        preprocessing=GREY,
+    )
+    calibration = MinMaxCalibration(minimum=-0.2, maximum=0.6)
+    cost = Cost(kernels=14, parameters=1, multiply_adds=1)
+    provenance = Provenance(settings={}, seed=1, data_source="none", data_fingerprint="0" * 64)
+    registry = Registry.open(home)
+    strong_uri = registry.add_classifier(
+        TrainedClassifier("strong", "strong", strong, {}, [], cost, provenance)
+    )
+    weak_uri = registry.add_classifier(
+        TrainedClassifier("weak", "weak", weak, {}, [], cost, provenance)
+    )
+    parts = [DecomposedClass(module, calibration, {}, cost)]
+    [module_uri] = registry.add_decomposition(
+        Decomposition("strong", parts, {}, [], provenance), strong_uri=strong_uri
+    )
+    patched_uri = registry.add_patched(
+        PatchedManifest("served", weak_uri, [(module_uri, calibration)], {}, {}, provenance)
+    )
+    registry.set_alias(patched_uri, "champion")

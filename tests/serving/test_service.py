@@ -1,0 +1,168 @@
+"""The real service, over HTTP."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from modularizer.classifier import predict
+from registry.registry import Registry
+from serving.client import PredictClient, npy_bytes, png_bytes
+from serving.errors import ClientError
+from serving.launch import RunningService
+from tests.serving.samples import random_images
+
+
+@pytest.fixture
+def client(service: RunningService) -> Iterator[PredictClient]:
+    with PredictClient(service.url) as client:
+        yield client
+
+
+def get(service: RunningService, path: str) -> httpx.Response:
+    return httpx.get(service.url + path, trust_env=False)
+
+
+def metric(service: RunningService, line: str) -> float:
+    """The value of the line of /metrics that begins like this; 0 if there is none."""
+    for found in get(service, "/metrics").text.splitlines():
+        if found.startswith(line + " "):
+            return float(found.rsplit(" ", 1)[1])
+    return 0.0
+
+
+def test_without_a_model_it_lives_and_says_what_is_missing(
+    service_without_model: RunningService,
+) -> None:
+    assert get(service_without_model, "/livez").status_code == 200
+    ready = get(service_without_model, "/readyz")
+    assert ready.status_code == 503
+    assert ready.json()["error"]["code"] == "no_model"
+    assert "PATCHBAY_MODEL_URI is not set" in ready.json()["error"]["message"]
+    with (
+        PredictClient(service_without_model.url) as client,
+        pytest.raises(ClientError, match="503 no_model: PATCHBAY_MODEL_URI"),
+    ):
+        client.predict(png_bytes(random_images(8, 8, 1)))
+    counted = 'patchbay_requests_total{outcome="no_model"}'
+    assert metric(service_without_model, counted) == 1
+
+
+def test_nothing_of_bentoml_s_own_pages_is_served(service_without_model: RunningService) -> None:
+    assert get(service_without_model, "/").json()["service"] == "patchbay"
+    for path in ("/docs.json", "/static_content/index.css", "/assets/index.js", "/nothing"):
+        response = get(service_without_model, path)
+        assert response.status_code == 404
+        assert response.json()["error"]["code"] == "not_found"
+
+
+def test_answers_over_http_equal_those_offline(
+    service: RunningService, client: PredictClient, home: Path
+) -> None:
+    registry = Registry.open(home)
+    offline = registry.load_patched("models:/served/1")
+    images = random_images(40, 8, 8, 1)
+    expected = predict(offline, images)
+    names = offline.class_names
+    for image, scores in zip(images, expected, strict=True):
+        answer = client.predict(png_bytes(image))
+        assert answer.response.model.uri == "models:/served/1"
+        [prediction] = answer.predictions
+        assert np.allclose([prediction.scores[name] for name in names], scores, atol=1e-5)
+        assert prediction.label == names[int(scores.argmax())]
+    together = client.predict(npy_bytes(images)).predictions
+    assert [p.label for p in together] == [names[i] for i in expected.argmax(axis=1)]
+
+
+def test_readyz_names_the_version_behind_the_alias(service: RunningService) -> None:
+    response = get(service, "/readyz")
+    assert response.status_code == 200
+    assert response.json()["model"] == {"uri": "models:/served/1", "name": "served", "version": 1}
+
+
+def test_metrics_count_ours_beside_bentoml_s(
+    service: RunningService, client: PredictClient
+) -> None:
+    lines = (
+        'patchbay_requests_total{outcome="ok"}',
+        "patchbay_images_total",
+        'patchbay_changed_answers_total{patch="TC"}',
+        'patchbay_stage_seconds_count{stage="run"}',
+    )
+    before = [metric(service, line) for line in lines]
+    predictions = client.predict(npy_bytes(random_images(50, 8, 8, 1))).predictions
+    changed = sum("TC" in p.changed_by for p in predictions)
+    assert changed
+    after = [metric(service, line) for line in lines]
+    assert np.subtract(after, before).tolist() == [1, 50, changed, 1]
+    assert "bentoml_service_request_total" in get(service, "/metrics").text
+
+
+def test_hostile_bodies_leave_the_connection_and_the_service_as_they_were(
+    service: RunningService, client: PredictClient
+) -> None:
+    good = png_bytes(random_images(8, 8, 1))
+    expected = client.predict(good).predictions
+    hostile = [b"", b"x", good[:50], npy_bytes(random_images(2, 8, 8, 1))[:-1], bytes(10**8)]
+    with httpx.Client(base_url=service.url, trust_env=False, timeout=30) as connection:
+        for body in hostile:
+            response = connection.post("/predict", content=body)
+            assert 400 <= response.status_code < 500
+            assert response.json()["error"]["code"]
+            again = connection.post("/predict", content=good)
+            assert again.json()["predictions"] == [p.model_dump(mode="json") for p in expected]
+
+
+def test_a_large_body_without_a_length_is_refused_as_it_comes(service: RunningService) -> None:
+    def chunks() -> Iterator[bytes]:
+        for _ in range(100):
+            yield bytes(10**6)
+
+    response = httpx.post(service.url + "/predict", content=chunks(), trust_env=False)
+    assert response.status_code == 413
+    assert response.json()["error"]["code"] == "body_too_large"
+
+
+def test_a_client_that_hangs_up_is_not_waited_for(
+    service: RunningService, client: PredictClient
+) -> None:
+    host, port = service.url.removeprefix("http://").split(":")
+    for sent in (
+        b"",
+        b"POST /predict HT",
+        b"POST /predict HTTP/1.1\r\nContent-Length: 99\r\n\r\nab",
+    ):
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(sent)
+    assert client.predict(png_bytes(random_images(8, 8, 1))).predictions
+
+
+def test_answers_to_many_at_once_are_each_one_s_own(service: RunningService) -> None:
+    images = random_images(40, 8, 8, 1)
+    with PredictClient(service.url) as client:
+        expected = client.predict(npy_bytes(images)).predictions
+    wrong: list[int] = []
+
+    def ask(start: int) -> None:
+        with PredictClient(service.url) as client:
+            for index in range(start, 40, 8):
+                if index % 5 == 4:
+                    with pytest.raises(ClientError, match="422 invalid_image"):
+                        client.predict(png_bytes(images[index])[:-30])
+                else:
+                    [found] = client.predict(png_bytes(images[index])).predictions
+                    same = found.label == expected[index].label
+                    wrong.extend([] if same else [index])
+
+    threads = [threading.Thread(target=ask, args=(start,)) for start in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
