@@ -3,7 +3,8 @@ VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-URI ?= models:/digits-patched-0@champion
+# What the demo promoted, until told otherwise.
+URI ?= $(shell cat .patchbay/demo/served 2>/dev/null)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check format serve bench lock clean
@@ -37,11 +38,13 @@ format: $(READY) ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-serve: $(READY) ## serve a registered patched model (URI=models:/...), on 127.0.0.1:3000
+serve: $(READY) ## serve the demo's champion, or URI=models:/..., on 127.0.0.1:3000
+	@test -n "$(URI)" || { echo "nothing to serve: run make demo first, or give URI=models:/..." >&2; exit 1; }
 	$(BIN)/patchbay serve $(URI)
 
-bench: $(READY) ## the benchmark of the search's bracket
+bench: $(READY) ## time the search's stages
 	$(BIN)/patchbay bench search --stage bracket
+	$(BIN)/patchbay bench search --stage decode
 
 lock: $(READY) ## resolve the ranges of pyproject.toml into requirements.lock again
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \

@@ -166,6 +166,16 @@ class Registry:
         RunLog(self._store, version.run_id).upload_pictures(pictures)
 
     @wrapped_errors("the registry")
+    def require_name_for(self, name: str, kind: Kind) -> None:
+        """Refuse a name that a model of this kind can't have; ask before long work begins.
+
+        Raises:
+            AddressError: if the name is not a legal one.
+            RegistryError: if the name belongs to models of another kind.
+        """
+        require_free_name(self._store, require_name(name), kind)
+
+    @wrapped_errors("the registry")
     def add_classifier(self, record: TrainedClassifier) -> str:
         """Register a strong or weak classifier; gives its address, ``models:/name/version``.
 
@@ -174,7 +184,7 @@ class Registry:
             RegistryError: if the name belongs to models of another kind.
             BundleError: if it can't be stored as it is (NaN in a tensor or a metric).
         """
-        self._require_name(record.name, record.kind)
+        self.require_name_for(record.name, record.kind)
         entry = classifier_entry(record)
         with run_log(self._store, record.name, record.kind, "training") as run:
             run.log_origin(entry.manifest.origin)
@@ -194,7 +204,7 @@ class Registry:
         strong = self._classifier_version(strong_uri)
         entries = [class_module_entry(record, part, strong) for part in record.classes]
         for entry in entries:
-            self._require_name(entry.name, "class_module")
+            self.require_name_for(entry.name, "class_module")
             if not set(entry.manifest.class_names) <= set(strong.class_names):
                 raise RegistryError(
                     f"{strong.uri} has the classes {', '.join(strong.class_names)}; found a class "
@@ -219,7 +229,7 @@ class Registry:
             RegistryError: if a part is of the wrong kind, or a picture can't be read.
             BundleError: if the parts don't fit together or a value can't be stored.
         """
-        self._require_name(record.name, "patched")
+        self.require_name_for(record.name, "patched")
         weak = self._classifier_version(record.weak_uri)
         class_modules = [self._class_module_version(uri) for uri, _ in record.patches]
         parts = (weak, *class_modules)
@@ -234,9 +244,6 @@ class Registry:
             [version] = register(run, [entry], parents=[part.model_id for part in parts])
             run.upload_pictures(record.pictures)
         return version.uri
-
-    def _require_name(self, name: str, kind: Kind) -> None:
-        require_free_name(self._store, require_name(name), kind)
 
     def _classifier_version(self, uri: str) -> Version:
         version = self.find(uri)

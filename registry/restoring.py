@@ -24,7 +24,6 @@ from registry.manifest import (
     ClassModuleManifest,
     PatchedModelManifest,
 )
-from registry.shapes_only import ShapesOnly
 from registry.tensors import parse_tensors, require_layout
 
 
@@ -114,8 +113,7 @@ def restore_patched(
 
 def _skeleton(build: Callable[[], nn.Module]) -> nn.Module:
     try:
-        with ShapesOnly():
-            return build()
+        return build()
     except ModularizerError as error:
         raise BundleError(f"the network can't be built: {error}") from error
     except Exception as error:  # builders meet whatever arguments a stranger wrote down

@@ -1,0 +1,49 @@
+"""``patchbay evaluate``: weak beside patched, on held-out images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from patchbay import comparison, options
+from patchbay.console import emit
+from patchbay.session import load_splits, open_registry
+
+
+@click.command(short_help="Compare weak and patched on held-out images.")
+@click.argument("uri")
+@options.data
+@click.option(
+    "--split",
+    type=click.Choice(["test", "validation"]),
+    default="test",
+    show_default=True,
+    help="test: the held-out images; choose nothing by them.",
+)
+@options.data_seed
+@options.threads
+@options.home
+@options.as_json
+def evaluate(
+    uri: str,
+    source: str,
+    split: str,
+    data_seed: int,
+    threads: int,
+    home: Path | None,
+    as_json: bool,
+) -> None:
+    """Compare the weak and the patched answers of the patched model URI, side by side."""
+    registry = open_registry(home, threads=threads)
+    from modularizer.pipeline import evaluate_patched
+
+    version = registry.find(uri)
+    patched = registry.load_patched(version.uri)
+    data = load_splits(source, seed=data_seed, classes=patched.class_names)
+    found = evaluate_patched(patched, data.test if split == "test" else data.validation)
+    if as_json:
+        targets = [comparison.as_json(one) for one in found]
+        emit({"uri": version.uri, "split": split, "targets": targets})
+        return
+    comparison.show_comparison(f"{version.uri} on {split} images, weak > patched", found)

@@ -1,0 +1,108 @@
+"""``patchbay list`` and ``patchbay show``: what the registry holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from patchbay import options
+from patchbay.console import emit, say, table
+from patchbay.session import open_registry
+
+if TYPE_CHECKING:
+    from registry.version import Version
+
+_KINDS = ("strong", "weak", "class_module", "patched")
+
+
+@click.command("list", short_help="List what the registry holds.")
+@click.option("--kind", type=click.Choice(_KINDS), help="Only versions of this kind.")
+@options.home
+@options.as_json
+def list_versions(kind: Any, home: Path | None, as_json: bool) -> None:
+    """List every registered version: strong, weak, class modules and patched models."""
+    versions = open_registry(home, threads=1).versions(kind)
+    if as_json:
+        emit([_row(version) for version in versions])
+        return
+    if not versions:
+        say("The registry holds no version yet; `patchbay demo` fills it with an example.")
+        return
+    table(
+        f"{len(versions)} versions",
+        ("name", "version", "kind", "aliases", "classes", "patches", "made"),
+        [
+            (
+                version.name,
+                str(version.version),
+                version.kind,
+                ", ".join(version.aliases),
+                ", ".join(version.class_names),
+                ", ".join(version.patched_classes),
+                f"{version.created:%Y-%m-%d %H:%M}",
+            )
+            for version in versions
+        ],
+        left=7,
+    )
+
+
+@click.command(short_help="Show one version, its lineage and its evidence.")
+@click.argument("uri")
+@options.home
+@options.as_json
+def show(uri: str, home: Path | None, as_json: bool) -> None:
+    """Show one version: what it is, what it was made from, what uses it, its evidence."""
+    registry = open_registry(home, threads=1)
+    version = registry.find(uri)
+    manifest = registry.manifest(version.uri)
+    users = registry.used_by(version)
+    if as_json:
+        emit(
+            {
+                **_row(version),
+                "used_by": [user.uri for user in users],
+                "manifest": manifest.model_dump(mode="json"),
+                "evidence": dict(registry.evidence(version.uri)),
+            }
+        )
+        return
+    origin = manifest.origin
+    facts = [
+        ("kind", version.kind),
+        ("aliases", ", ".join(version.aliases) or "none"),
+        ("classes", ", ".join(version.class_names)),
+        ("patches", ", ".join(version.patched_classes) or "none"),
+        ("made", f"{version.created:%Y-%m-%d %H:%M:%S} UTC"),
+        ("from", ", ".join(version.parents) or "nothing registered"),
+        ("used by", ", ".join(user.uri for user in users) or "nothing yet"),
+        ("data", f"{origin.data_source}, fingerprint {origin.data_fingerprint[:12]}"),
+        ("seed", str(origin.seed)),
+        ("settings", ", ".join(f"{k}={v}" for k, v in origin.settings.items())),
+        ("digest", version.digest),
+        ("MLflow", f"run {version.run_id}, model {version.model_id}"),
+    ]
+    table(version.uri, ("", ""), facts, left=2)
+    table(
+        "Evidence",
+        ("metric", "value"),
+        [(name, f"{value:,.4g}") for name, value in sorted(version.metrics.items())],
+    )
+
+
+def _row(version: Version) -> dict[str, Any]:
+    return {
+        "name": version.name,
+        "version": version.version,
+        "uri": version.uri,
+        "kind": version.kind,
+        "aliases": list(version.aliases),
+        "class_names": list(version.class_names),
+        "patched_classes": list(version.patched_classes),
+        "created": version.created.isoformat(),
+        "metrics": dict(version.metrics),
+        "parents": list(version.parents),
+        "digest": version.digest,
+    }

@@ -1,0 +1,113 @@
+"""``patchbay train``: train a strong or a weak model and register it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from modularizer.settings import TrainingSettings
+from patchbay import options
+from patchbay.console import emit, progress_bars, say
+from patchbay.session import open_registry
+
+# The names of modularizer.architectures.catalogue, without the seconds that importing it takes;
+# a test compares them.
+ARCHITECTURES = ("rescnn", "simcnn", "simple_rescnn", "simple_simcnn", "torchvision.resnet18")
+
+
+@click.command(short_help="Train a strong or weak model and register it.")
+@click.argument("name")
+@options.data
+@click.option("--classes", type=options.CommaSeparated(), help="The classes it is to know.")
+@click.option(
+    "--kind",
+    type=click.Choice(["strong", "weak"]),
+    default="strong",
+    show_default=True,
+    help="Whether others are patched from it, or it is to be patched.",
+)
+@click.option(
+    "--architecture",
+    type=click.Choice(ARCHITECTURES),
+    default="simcnn",
+    show_default=True,
+    help="The network's structure.",
+)
+@click.option(
+    "--argument",
+    "arguments",
+    type=options.JsonArguments(),
+    multiple=True,
+    help="Argument of the architecture, such as width_multiplier=0.25; may be repeated.",
+)
+@click.option(
+    "--stop",
+    type=click.Choice(["best", "underfitting"]),
+    default="best",
+    show_default=True,
+    help="Which epoch to take: the best on validation images, or half of it.",
+)
+@options.settings_of(TrainingSettings)
+@options.data_seed
+@options.threads
+@options.home
+@options.as_json
+def train(
+    name: str,
+    source: str,
+    classes: tuple[str, ...] | None,
+    kind: Literal["strong", "weak"],
+    architecture: str,
+    arguments: tuple[tuple[str, Any], ...],
+    stop: Literal["best", "underfitting"],
+    data_seed: int,
+    threads: int,
+    home: Path | None,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Train a model from scratch and register it as NAME.
+
+    The input's size and channels are those of the data, and so are the class names.
+    """
+    settings = TrainingSettings(**values)
+    registry = open_registry(home, threads=threads)
+    registry.require_name_for(name, kind)
+    from modularizer.architectures.spec import ArchitectureSpec
+    from modularizer.datasets.recipes import load_data
+    from modularizer.pipeline import run_training
+
+    data = load_data(source, seed=data_seed, classes=classes)
+    spec = ArchitectureSpec(name=architecture, arguments=_fitted(arguments, architecture, data))
+    with progress_bars(quiet=as_json) as bar:
+        trained = run_training(
+            data,
+            name=name,
+            kind=kind,
+            architecture=spec,
+            settings=settings,
+            sink=registry,
+            stop=stop,
+            progress=bar(name),
+        )
+    metrics = dict(trained.record.metrics)
+    if as_json:
+        emit({"uri": trained.uri, "kind": kind, **metrics, **vars(trained.record.cost)})
+        return
+    say(
+        f"{trained.uri}: epoch {trained.result.epoch} of {settings.epochs}, validation accuracy "
+        f"{trained.result.validation_accuracy:.3f}"
+    )
+
+
+def _fitted(arguments: tuple[tuple[str, Any], ...], architecture: str, data: Any) -> dict[str, Any]:
+    """The arguments, with the input's size and channels from the data where the net takes them."""
+    _, height, width, channels = data.train.images.shape
+    of_the_data = (
+        {}
+        if architecture.startswith("torchvision.")
+        else {"in_channels": channels, "input_size": min(height, width)}
+    )
+    return {**of_the_data, **dict(arguments)}

@@ -1,0 +1,103 @@
+"""What a person sees: progress bars and tables on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from modularizer.progress import Progress, ProgressCallback
+
+Row = Sequence[str]
+
+
+def say(text: str = "") -> None:
+    """A line on stdout, with rich's markup."""
+    from rich.console import Console
+
+    Console(highlight=False, soft_wrap=True).print(text)
+
+
+def emit(value: Any) -> None:
+    """One JSON value on stdout."""
+    click.echo(json.dumps(value, indent=2, allow_nan=False, default=str))
+
+
+def table(title: str, header: Row, rows: Sequence[Row], *, left: int = 1) -> None:
+    """A table on stdout; the first ``left`` columns are aligned to the left, numbers to the right.
+
+    It is never cut: where the terminal is too narrow it runs over.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for index, name in enumerate(header):
+        drawn.add_column(name, justify="left" if index < left else "right", no_wrap=True)
+    for row in rows:
+        drawn.add_row(*row)
+    needed = Console(width=1000).measure(drawn).maximum
+    console = Console(highlight=False)
+    if console.width < needed:
+        console = Console(highlight=False, width=needed)
+    console.print(drawn)
+
+
+@contextmanager
+def progress_bars(*, quiet: bool = False) -> Iterator[Callable[[str], ProgressCallback]]:
+    """Progress bars on stderr, one for each label asked for; they stay, so that one can read back.
+
+    Where stderr is no terminal each bar becomes one line at its end.
+
+    Args:
+        quiet: show nothing.
+
+    Yields:
+        A function from a label to the callback that moves its bar.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    console = Console(stderr=True, highlight=False)
+    bars = Bars(
+        TextColumn("{task.description:<34}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[now]}"),
+        console=console,
+        disable=quiet or not console.is_terminal,
+    )
+
+    def bar(label: str) -> ProgressCallback:
+        tasks: dict[str, Any] = {}
+
+        def on_progress(step: Progress) -> None:
+            name = f"{label}: {step.stage}"
+            if step.stage not in tasks:
+                tasks[step.stage] = bars.add_task(name, total=step.total, now="")
+            now = metrics_line(step.metrics)
+            bars.update(tasks[step.stage], completed=step.done, total=step.total, now=now)
+            if step.done == step.total and not quiet and not console.is_terminal:
+                console.print(f"{name} {step.done}/{step.total} {now}", soft_wrap=True)
+
+        return on_progress
+
+    with bars:
+        yield bar
+
+
+def metrics_line(metrics: Mapping[str, float]) -> str:
+    """Metrics on one line, fractions with three places."""
+    return "  ".join(
+        f"{name.replace('_', ' ')} {value:.0f}"
+        if value >= 10
+        else f"{name.replace('_', ' ')} {value:.3g}"
+        for name, value in metrics.items()
+    )

@@ -1,0 +1,204 @@
+"""The demo's steps, from images to patched answers over HTTP; it prints nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from patchbay.demo import recipe
+
+if TYPE_CHECKING:
+    from modularizer.datasets.images import DataSplits
+    from modularizer.metrics import PatchEvaluation
+    from modularizer.pipeline import RegisteredClassifier, RegisteredDecomposition, RegisteredPatch
+    from modularizer.progress import ProgressCallback
+    from registry.registry import Registry
+
+Bars = Callable[[str], "ProgressCallback"]
+
+
+@dataclass(frozen=True)
+class Accuracies:
+    """Strong, composed and random-mask accuracy on one set of images, each in [0, 1]."""
+
+    strong: float
+    composed: float
+    random: float
+
+
+@dataclass(frozen=True)
+class Target:
+    """One weak model and its patch.
+
+    Attributes:
+        name: the target class.
+        weak: the weak model.
+        patch: the patched model, with its evaluation on validation images.
+        held_out: its evaluation on held-out images; nothing is chosen by it.
+    """
+
+    name: str
+    weak: RegisteredClassifier
+    patch: RegisteredPatch
+    held_out: PatchEvaluation
+
+    @property
+    def validation(self) -> PatchEvaluation:
+        """Its evaluation on validation images."""
+        (only,) = self.patch.validation
+        return only
+
+    @property
+    def validation_gain(self) -> float:
+        """What the patch adds to the target class's F1 on validation images."""
+        return self.validation.patched.f1 - self.validation.weak.f1
+
+
+@dataclass(frozen=True)
+class Story:
+    """Everything that the demo made.
+
+    Attributes:
+        strong: the strong model.
+        decomposition: its class modules.
+        validation: how it compares with them on the images that the search chose by.
+        held_out: the same on images that nothing was chosen by.
+        targets: one entry a target class.
+        served: the target with the largest gain on validation images; ``@champion`` is on it.
+        data: all ten classes, split.
+    """
+
+    strong: RegisteredClassifier
+    decomposition: RegisteredDecomposition
+    validation: Accuracies
+    held_out: Accuracies
+    targets: tuple[Target, ...]
+    served: Target
+    data: DataSplits
+
+    @property
+    def served_uri(self) -> str:
+        """The alias that the service is started from."""
+        return f"models:/{recipe.patched_name(self.served.name)}@{recipe.ALIAS}"
+
+
+def tell_story(registry: Registry, bars: Bars) -> Story:
+    """Train, decompose, patch, and move the alias of the best patch to it.
+
+    Args:
+        registry: where everything is registered.
+        bars: a progress bar for each label.
+    """
+    from modularizer.datasets.recipes import load_data
+    from modularizer.pipeline import run_decomposition, run_training
+
+    data = load_data("digits", seed=recipe.SEED)
+    strong_data = data.only(recipe.STRONG_CLASSES)
+    strong = run_training(
+        strong_data,
+        name=recipe.STRONG_NAME,
+        kind="strong",
+        architecture=recipe.ARCHITECTURE,
+        settings=recipe.TRAINING,
+        sink=registry,
+        progress=bars("strong model on 0-4"),
+    )
+    decomposition = run_decomposition(
+        strong.result.classifier,
+        strong_data,
+        name=recipe.STRONG_NAME,
+        strong_uri=strong.uri,
+        settings=recipe.DECOMPOSITION,
+        sink=registry,
+        progress=bars("class modules"),
+    )
+    targets = tuple(
+        _patch_one(target, data.only(recipe.weak_classes(target)), decomposition, registry, bars)
+        for target in recipe.STRONG_CLASSES
+    )
+    served = max(targets, key=lambda target: target.validation_gain)
+    registry.set_alias(served.patch.uri, recipe.ALIAS)
+    metrics = decomposition.record.metrics
+    return Story(
+        strong=strong,
+        decomposition=decomposition,
+        validation=Accuracies(
+            metrics["strong_accuracy"], metrics["composed_accuracy"], metrics["random_accuracy"]
+        ),
+        held_out=_held_out(strong, decomposition, strong_data),
+        targets=targets,
+        served=served,
+        data=data,
+    )
+
+
+def _patch_one(
+    target: str,
+    data: DataSplits,
+    decomposition: RegisteredDecomposition,
+    registry: Registry,
+    bars: Bars,
+) -> Target:
+    from modularizer.pipeline import evaluate_patched, run_patch, run_training
+
+    weak = run_training(
+        data,
+        name=recipe.weak_name(target),
+        kind="weak",
+        architecture=recipe.ARCHITECTURE,
+        settings=recipe.TRAINING,
+        sink=registry,
+        stop="underfitting",
+        progress=bars(f"weak model on 6-9 and {target}"),
+    )
+    patch = run_patch(
+        weak.result.classifier,
+        [decomposition.of_class(target)],
+        data,
+        name=recipe.patched_name(target),
+        weak_uri=weak.uri,
+        sink=registry,
+    )
+    (held_out,) = evaluate_patched(patch.patched, data.test)
+    return Target(target, weak, patch, held_out)
+
+
+def _held_out(
+    strong: RegisteredClassifier, decomposition: RegisteredDecomposition, data: DataSplits
+) -> Accuracies:
+    import torch
+
+    from modularizer.preprocessing import as_tensor
+    from modularizer.search.scoring import CandidateScorer
+
+    classifier, parts = strong.result.classifier, decomposition.parts
+    images = classifier.preprocessing.prepare(as_tensor(data.test.images))
+    labels = torch.from_numpy(data.test.labels)
+    scorer = CandidateScorer(classifier.network, parts.plan, images)
+    random = [scorer.composed_accuracy(draw, labels) for draw in parts.random_masks]
+    return Accuracies(
+        strong=scorer.composed_accuracy(torch.ones_like(parts.masks.kept), labels),
+        composed=scorer.composed_accuracy(parts.masks.kept, labels),
+        random=sum(random) / len(random),
+    )
+
+
+def write_sample(story: Story, folder: Path) -> Path:
+    """A held-out image of the target class as a PNG, one that the patch puts right if there is.
+
+    It is for trying the service by hand, and chosen for that alone.
+    """
+    from modularizer.classifier import predict
+    from serving.client import png_bytes
+
+    patched = story.served.patch.patched
+    images = story.data.test.of_class(story.served.name)
+    label = patched.weak.class_index(story.served.name)
+    right = predict(patched, images).argmax(axis=1) == label
+    weak_right = predict(patched.weak, images).argmax(axis=1) == label
+    best = int((right & ~weak_right).argmax())
+    path = folder / f"digit-{story.served.name}.png"
+    path.write_bytes(png_bytes(images[best]))
+    return path

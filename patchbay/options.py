@@ -1,0 +1,119 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from pydantic import BaseModel
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON value on stdout.")
+home = click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="PATCHBAY_HOME",
+    help="Folder of the embedded registry [default: PATCHBAY_HOME, or ./.patchbay].",
+)
+threads = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    envvar="PATCHBAY_THREADS",
+    default=1,
+    show_default=True,
+    help="Threads of a network; more pay only where cores are idle and networks large.",
+)
+data = click.option(
+    "--data",
+    "source",
+    required=True,
+    help="digits, cifar10, cifar100-subset:TC, svhn, a FILE.npz or an image FOLDER.",
+)
+data_seed = click.option(
+    "--data-seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of the splits.",
+)
+
+
+class CommaSeparated(click.ParamType[tuple[str, ...]]):
+    """A list of names with commas between them."""
+
+    name = "NAME,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """The names, without blanks around them."""
+        names = (
+            tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value
+        )
+        if not all(names):
+            self.fail(f"expected names with commas between them, found {value!r}", param, ctx)
+        return tuple(names)
+
+
+class JsonArguments(click.ParamType[tuple[str, Any]]):
+    """NAME=VALUE, where VALUE is JSON."""
+
+    name = "NAME=JSON"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Any]:
+        """The name and the value."""
+        if isinstance(value, tuple):
+            return value
+        name, equals, text = str(value).partition("=")
+        try:
+            if not equals:
+                raise ValueError
+            return name, json.loads(text)
+        except ValueError:
+            self.fail(f"expected NAME=JSON, such as width_multiplier=0.25; found {value!r}")
+
+
+def settings_of(model: type[BaseModel]) -> Callable[[Command], Command]:
+    """An option for each field of a settings model, with its default and description.
+
+    The command gets them by field name; ``model(**fields)`` checks the ranges.
+    """
+
+    def decorate(command: Command) -> Command:
+        for name, info in reversed(model.model_fields.items()):
+            flag = "--" + name.replace("_", "-")
+            kind = _option_type(info.annotation)
+            declared = f"{flag}/--no-{flag[2:]}" if kind is bool else flag
+            command = click.option(
+                declared,
+                name,
+                type=kind,
+                default=info.default,
+                show_default=True,
+                help=f"{(info.description or '')[:1].upper()}{(info.description or '')[1:]}.",
+            )(command)
+        return command
+
+    return decorate
+
+
+def _option_type(annotation: Any) -> Any:
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return _option_type(typing.get_args(annotation)[0])
+    if origin in (tuple, types.UnionType):
+        return CommaSeparated()
+    return annotation
+
+
+def select(values: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """Those of a command's values that are fields of a settings model."""
+    return {name: values[name] for name in model.model_fields}

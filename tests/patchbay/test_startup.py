@@ -1,0 +1,59 @@
+"""The program as a process: it starts fast, stops cleanly and imports late."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+
+from tests.patchbay.running import run_command
+
+PATCHBAY = Path(sys.executable).with_name("patchbay")
+COMMANDS = (
+    *("demo", "train", "modularize", "patch", "evaluate", "predict"),
+    *("list", "show", "promote", "serve", "bench"),
+)
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help_answers_within_a_second(command: str | None) -> None:
+    arguments = [str(PATCHBAY), *([command] if command else []), "--help"]
+    took = []
+    for _ in range(3):  # the fastest of three: other work on the machine is not its fault
+        began = monotonic()
+        shown = subprocess.run(arguments, capture_output=True, text=True, check=True)
+        took.append(monotonic() - began)
+        if took[-1] < 1:
+            break
+    assert "Usage: patchbay" in shown.stdout
+    assert min(took) < 1
+
+
+def test_the_command_line_imports_nothing_heavy() -> None:
+    heavy = ("torch", "torchvision", "mlflow", "bentoml", "numpy", "sklearn", "fvcore", "httpx")
+    code = f"import sys, patchbay.main; print(sorted({{*{heavy}}} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_ctrl_c_while_training_ends_with_one_message_and_registers_nothing(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    command = [
+        *(str(PATCHBAY), "train", "long", "--data", "digits", "--epochs", "100000"),
+        *("--argument", "stages=[[8],[16]]", "--argument", "hidden=[16]", "--home", str(home)),
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        deadline = monotonic() + 120
+        while not (home / "mlflow.db").exists() and monotonic() < deadline:
+            sleep(0.2)
+        sleep(4)  # into the epochs
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "patchbay: stopped" in err
+    assert run_command("list", "--json", "--home", str(home)).json == []
