@@ -48,6 +48,21 @@ def table(title: str, header: Row, rows: Sequence[Row], *, left: int = 1) -> Non
     console.print(drawn)
 
 
+def facts(title: str, rows: Sequence[tuple[str, str]]) -> None:
+    """Names and values on stdout, a line each; long values go on below themselves."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table.grid(padding=(0, 2))
+    for name, value in rows:
+        drawn.add_row(Text(f"  {name}", style="dim"), Text(value, overflow="fold"))
+    console = Console(highlight=False)
+    console.print(Text(title, style="bold"))
+    console.print(drawn)
+    console.print()
+
+
 @contextmanager
 def progress_bars(*, quiet: bool = False) -> Iterator[Callable[[str], ProgressCallback]]:
     """Progress bars on stderr, one for each label asked for; they stay, so that one can read back.

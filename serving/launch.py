@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
 import httpx
 import psutil  # type: ignore[import-untyped]
@@ -133,7 +134,7 @@ def free_port(host: str = HOST) -> int:
         return port
 
 
-def stop(process: subprocess.Popen[bytes], *, grace_seconds: float = _GRACE_SECONDS) -> None:
+def stop(process: subprocess.Popen[Any], *, grace_seconds: float = _GRACE_SECONDS) -> None:
     """End a service and all its children: asked first, killed if they don't.
 
     The children are found by parentage: BentoML gives each worker a session of its own, so a

@@ -46,6 +46,7 @@ def demo(threads: int, home: Path | None, as_json: bool) -> None:
         save_picture(story, picture)
         registry.add_pictures(story.served.patch.uri, [picture])
         (folder / "served").write_text(story.served_uri)  # for make serve
+        sample = write_sample(story, folder)
         checked = check_over_http(
             story.served_uri,
             story.served.patch.uri,
@@ -57,10 +58,11 @@ def demo(threads: int, home: Path | None, as_json: bool) -> None:
         )
     seconds = perf_counter() - began
     if as_json:
-        emit(_as_json(story, checked, seconds))
+        files = {"picture": str(picture), "sample": str(sample)}
+        emit({**_as_json(story, checked, seconds), **files})
     else:
         _show(story, checked, seconds)
-        _show_next(story, registry.tracking_uri, home, picture, write_sample(story, folder))
+        _show_next(story, registry.tracking_uri, home, picture, sample)
     if checked.mismatches:
         raise click.ClickException(
             f"{checked.mismatches} of {checked.images} answers over HTTP differ from the offline "

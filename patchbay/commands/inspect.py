@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from patchbay import options
-from patchbay.console import emit, say, table
+from patchbay.console import emit, facts, say, table
 from patchbay.session import open_registry
 
 if TYPE_CHECKING:
+    from registry.manifest import AnyManifest
     from registry.version import Version
 
 _KINDS = ("strong", "weak", "class_module", "patched")
@@ -70,11 +71,12 @@ def show(uri: str, home: Path | None, as_json: bool) -> None:
         )
         return
     origin = manifest.origin
-    facts = [
+    rows = [
         ("kind", version.kind),
         ("aliases", ", ".join(version.aliases) or "none"),
         ("classes", ", ".join(version.class_names)),
         ("patches", ", ".join(version.patched_classes) or "none"),
+        ("calibration", "; ".join(_calibrations(manifest)) or "none"),
         ("made", f"{version.created:%Y-%m-%d %H:%M:%S} UTC"),
         ("from", ", ".join(version.parents) or "nothing registered"),
         ("used by", ", ".join(user.uri for user in users) or "nothing yet"),
@@ -84,12 +86,30 @@ def show(uri: str, home: Path | None, as_json: bool) -> None:
         ("digest", version.digest),
         ("MLflow", f"run {version.run_id}, model {version.model_id}"),
     ]
-    table(version.uri, ("", ""), facts, left=2)
-    table(
-        "Evidence",
-        ("metric", "value"),
-        [(name, f"{value:,.4g}") for name, value in sorted(version.metrics.items())],
-    )
+    facts(version.uri, rows)
+    facts("Evidence", [(name, _number(value)) for name, value in sorted(version.metrics.items())])
+
+
+def _calibrations(manifest: AnyManifest) -> list[str]:
+    """How each class module's score is calibrated, for the kinds that have one."""
+    if manifest.kind == "class_module":
+        found = [(manifest.class_name, manifest.calibration)]
+    elif manifest.kind == "patched":
+        found = [(entry.class_name, entry.calibration) for entry in manifest.patches]
+    else:
+        found = []
+    return [
+        f"{name}: "
+        + " ".join(
+            f"{value:.4g}" if isinstance(value, float) else str(value)
+            for value in calibration.model_dump().values()
+        )
+        for name, calibration in found
+    ]
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4f}"
 
 
 def _row(version: Version) -> dict[str, Any]:
