@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # What the demo promoted, until told otherwise.
-URI ?= $(shell cat .patchbay/demo/served 2>/dev/null)
+URI ?= $(shell cat "$${PATCHBAY_HOME:-.patchbay}/demo/served" 2>/dev/null)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check format serve bench lock clean
@@ -14,12 +14,13 @@ help: ## show this list
 
 setup: $(READY) ## make .venv with the locked dependencies
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "patchbay needs Python 3.11 or newer; found $$($(PYTHON) --version). Set PYTHON=..." >&2; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
+	@echo "installing the locked dependencies: some 6 GB where nothing is cached"
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements-dev.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -46,9 +47,12 @@ bench: $(READY) ## time the search's stages
 	$(BIN)/patchbay bench search --stage bracket
 	$(BIN)/patchbay bench search --stage decode
 
-lock: $(READY) ## resolve the ranges of pyproject.toml into requirements.lock again
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
-	  --no-emit-index-url --extra dev pyproject.toml --output-file requirements.lock
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header \
+  --no-annotate --no-emit-index-url pyproject.toml
+
+lock: $(READY) ## resolve the ranges of pyproject.toml into both lock files again
+	$(COMPILE) --output-file requirements.lock
+	$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
 
 clean: ## remove .venv and the caches (never .patchbay)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

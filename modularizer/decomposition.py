@@ -249,6 +249,14 @@ def _require_sliceable(strong: Classifier, plan: SlicingPlan, images: Tensor) ->
     """Decode one mask and compare, before any work: a plan that is wrong is found here."""
     if not plan.segments:
         raise PlanError("the network has no convolution whose kernels could be removed")
+    for segment in plan.segments:
+        for layer in segment.layers:
+            carried = plan.entries[f"{layer}.weight"][0]
+            if int((carried < plan.channels).sum()) < len(segment):
+                raise PlanError(
+                    f"{' + '.join(segment.layers)} are coupled, but {layer} has only some of "
+                    "their channels (a concatenation meets an addition); a search could empty it"
+                )
     kept = torch.arange(plan.channels) % 2 == 0
     for segment in plan.segments:
         kept[segment.start] = True

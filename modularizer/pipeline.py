@@ -168,6 +168,7 @@ def run_decomposition(
         },
         history=parts.masks.history,
         provenance=_provenance(data, settings, {}),
+        sensitivity=_sensitivity_curves(parts),
     )
     uris = sink.add_decomposition(record, strong_uri=strong_uri)
     modules = tuple(
@@ -259,6 +260,13 @@ def evaluation_metrics(evaluations: Sequence[PatchEvaluation], *, prefix: str) -
     return metrics
 
 
+def _sensitivity_curves(parts: Parts) -> list[dict[str, float]]:
+    names = ["+".join(segment.layers) for segment in parts.plan.segments]
+    found = parts.sensitivity
+    steps = [[found.unharmed] * len(names), *found.accuracy.T.tolist()]
+    return [dict(zip(names, step, strict=True)) for step in steps]
+
+
 def _kind(one: RegisteredModule) -> str:
     return one.calibration.kind
 
@@ -269,7 +277,11 @@ def _provenance(
     more: Mapping[str, Any],
 ) -> Provenance:
     return Provenance(
-        settings={**(settings.model_dump(mode="json") if settings else {}), **more},
+        settings={
+            **(settings.model_dump(mode="json") if settings else {}),
+            "data_seed": data.seed,
+            **more,
+        },
         seed=settings.seed if settings else 0,
         data_source=data.source,
         data_fingerprint=data.fingerprint,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -78,7 +77,7 @@ def train_classifier(
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)  # builders and dropout draw from the global generator
         network = build_network(spec).to(device)
-        snapshots, history = _fit(network, data, preprocessing, settings, progress)
+        snapshots, history = _fit(network, data, preprocessing, settings, stop, progress)
     accuracies = [epoch["validation_accuracy"] for epoch in history]
     best = accuracies.index(max(accuracies)) + 1
     taken = best if stop == "best" else max(1, best // 2)
@@ -97,6 +96,7 @@ def _fit(
     data: DataSplits,
     preprocessing: Preprocessing,
     settings: TrainingSettings,
+    stop: Stop,
     progress: ProgressCallback,
 ) -> tuple[dict[int, dict[str, Tensor]], list[dict[str, float]]]:
     device = next(network.parameters()).device
@@ -153,17 +153,21 @@ def _fit(
                 "learning_rate": learning_rate,
             }
         )
-        snapshots[epoch] = copy.deepcopy(network.state_dict())
+        snapshots[epoch] = {
+            name: tensor.detach().to("cpu", copy=True)
+            for name, tensor in network.state_dict().items()
+        }
         if accuracy > best[1]:
             best = (epoch, accuracy)
-        _forget(snapshots, best=best[0], epoch=epoch)
+        _forget(snapshots, best=best[0], epoch=epoch, stop=stop)
         progress(Progress("train", epoch, settings.epochs, history[-1]))
     return snapshots, history
 
 
-def _forget(snapshots: dict[int, dict[str, Tensor]], *, best: int, epoch: int) -> None:
-    """Drop the epochs that can neither be the best nor half of it any more."""
-    needed = {best, max(1, best // 2)} | set(range((epoch + 1) // 2, epoch + 1))
+def _forget(snapshots: dict[int, dict[str, Tensor]], *, best: int, epoch: int, stop: Stop) -> None:
+    """Drop the epochs that can't be taken any more: one stays, or for half of the best, half."""
+    halves = {max(1, best // 2), *range((epoch + 1) // 2, epoch + 1)}
+    needed = {best} if stop == "best" else halves
     for past in [one for one in snapshots if one not in needed]:
         del snapshots[past]
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from modularizer.metrics import PatchEvaluation
 
 SHOWN = ("precision", "recall", "f1", "others_accuracy")
-_TITLES = ("precision", "recall", "F1", "others' accuracy")
+_TITLES = ("precision", "recall", "F1", "others right")
 
 
 def fractions(evaluation: PatchEvaluation, side: str) -> dict[str, float]:
@@ -40,8 +40,8 @@ def as_json(evaluation: PatchEvaluation) -> dict[str, Any]:
 def show_comparison(title: str, evaluations: Sequence[PatchEvaluation]) -> None:
     """A table: for each patched class weak > patched, and below it the gain's 95 % interval."""
     table(
-        title,
-        ("class", "images", *_TITLES, "fixed", "broken"),
+        f"{title}: weak > patched, below it the gain's 95 % interval",
+        ("class", "of it + others", *_TITLES, "fixed", "broken"),
         [
             (
                 one.target,
@@ -61,5 +61,5 @@ def _cell(one: PatchEvaluation, name: str) -> str:
     spread = one.gain_spread[name]
     colour = "green" if patched > weak else "red" if patched < weak else "default"
     return (
-        f"{weak:.3f} > [{colour}]{patched:.3f}[/]\n[dim]{spread.low:+.3f} to {spread.high:+.3f}[/]"
+        f"{weak:.3f} > [{colour}]{patched:.3f}[/]\n[dim]{spread.low:+.2f} to {spread.high:+.2f}[/]"
     )

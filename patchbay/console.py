@@ -78,14 +78,16 @@ def progress_bars(*, quiet: bool = False) -> Iterator[Callable[[str], ProgressCa
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
+    from rich.table import Column
 
     console = Console(stderr=True, highlight=False)
     bars = Bars(
-        TextColumn("{task.description:<34}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[now]}"),
+        TextColumn("{task.description}", table_column=Column(min_width=34, no_wrap=True)),
+        BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=10)),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        TimeElapsedColumn(table_column=Column(no_wrap=True)),
+        TextColumn("{task.fields[now]}", table_column=Column(ratio=1, no_wrap=True)),
+        expand=True,
         console=console,
         disable=quiet or not console.is_terminal,
     )
@@ -97,10 +99,11 @@ def progress_bars(*, quiet: bool = False) -> Iterator[Callable[[str], ProgressCa
             name = f"{label}: {step.stage}"
             if step.stage not in tasks:
                 tasks[step.stage] = bars.add_task(name, total=step.total, now="")
-            now = metrics_line(step.metrics)
+            now = metrics_line(step.metrics, most=2)
             bars.update(tasks[step.stage], completed=step.done, total=step.total, now=now)
             if step.done == step.total and not quiet and not console.is_terminal:
-                console.print(f"{name} {step.done}/{step.total} {now}", soft_wrap=True)
+                every = metrics_line(step.metrics)
+                console.print(f"{name} {step.done}/{step.total}  {every}", soft_wrap=True)
 
         return on_progress
 
@@ -108,11 +111,11 @@ def progress_bars(*, quiet: bool = False) -> Iterator[Callable[[str], ProgressCa
         yield bar
 
 
-def metrics_line(metrics: Mapping[str, float]) -> str:
-    """Metrics on one line, fractions with three places."""
+def metrics_line(metrics: Mapping[str, float], *, most: int | None = None) -> str:
+    """Metrics on one line, the first ``most`` of them, fractions with three places."""
     return "  ".join(
         f"{name.replace('_', ' ')} {value:.0f}"
         if value >= 10
         else f"{name.replace('_', ' ')} {value:.3g}"
-        for name, value in metrics.items()
+        for name, value in list(metrics.items())[:most]
     )

@@ -18,8 +18,8 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON v
 home = click.option(
     "--home",
     type=click.Path(path_type=Path, file_okay=False),
-    envvar="PATCHBAY_HOME",
-    help="Folder of the embedded registry [default: PATCHBAY_HOME, or ./.patchbay].",
+    help="Folder of the embedded registry [default: the server MLFLOW_TRACKING_URI if that is "
+    "set, else PATCHBAY_HOME, else ./.patchbay].",
 )
 threads = click.option(
     "--threads",
@@ -34,6 +34,11 @@ data = click.option(
     "source",
     required=True,
     help="digits, cifar10, cifar100-subset:TC, svhn, a FILE.npz or an image FOLDER.",
+)
+image_size = click.option(
+    "--size",
+    type=click.IntRange(min=1),
+    help="Resize the images of a FOLDER to this many pixels each way.",
 )
 data_seed = click.option(
     "--data-seed",

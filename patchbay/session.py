@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,15 +12,39 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from modularizer.datasets.images import DataSplits
     from registry.registry import Registry
+    from serving.settings import Settings
 
 
-def open_registry(home: Path | None, *, threads: int) -> Registry:
+def open_registry(
+    home: Path | None,
+    *,
+    threads: int = 1,
+    addresses: Sequence[str] = (),
+    reads_only: bool = False,
+) -> Registry:
     """Open the registry for a command, with as many threads as it may use.
 
     Args:
         home: the embedded registry's folder; None for the environment's choice.
         threads: of a network.
+        addresses: what the command was given; a typing error is told before seconds of imports.
+        reads_only: whether a registry that is not there yet is an error rather than made.
+
+    Raises:
+        RegistryError: if an address is none, or there is no registry to read.
     """
+    from registry.errors import StoreError
+    from registry.home import locate
+    from registry.naming import parse_address
+
+    for address in addresses:
+        parse_address(address)
+    folder = locate(home).home
+    if reads_only and folder is not None and not (folder / "mlflow.db").is_file():
+        raise StoreError(
+            f"there is no registry in {folder}; `patchbay demo` or `patchbay train` makes one, "
+            "--home and PATCHBAY_HOME name another"
+        )
     warnings.simplefilter("ignore")  # other people's deprecations are not for our users
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     import torch
@@ -30,8 +55,41 @@ def open_registry(home: Path | None, *, threads: int) -> Registry:
     return Registry.open(home)
 
 
-def load_splits(source: str, *, seed: int, classes: Sequence[str]) -> DataSplits:
-    """Load data with these classes, in this order: those of the model at hand."""
+def load_splits(
+    source: str, *, seed: int, classes: Sequence[str] | None, size: int | None
+) -> DataSplits:
+    """Load data with these classes, in this order: those of the model at hand; None for all.
+
+    Args:
+        source: as `modularizer.datasets.recipes.load_data` takes it.
+        seed: of the splits.
+        classes: names.
+        size: pixels each way to resize the images of a folder to, or None.
+    """
     from modularizer.datasets.recipes import load_data
 
-    return load_data(source, seed=seed, classes=classes)
+    return load_data(
+        source, seed=seed, classes=classes, size=None if size is None else (size, size)
+    )
+
+
+def files_folder(home: Path | None) -> Path:
+    """Where a command puts files of its own: the home, made if it is not there."""
+    folder = home or Path(os.environ.get("PATCHBAY_HOME") or ".patchbay")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def service_settings(uri: str, *, home: Path | None, threads: int, device: str) -> Settings:
+    """The service's settings: the environment's, overruled by what the command was told.
+
+    Without a home the service finds the registry as every command does.
+    """
+    from serving.settings import Settings
+
+    settings = Settings.from_environment(os.environ)
+    if home is None and os.environ.get("MLFLOW_TRACKING_URI"):
+        settings = settings.model_copy(update={"home": None})
+    told = {"model_uri": uri, "threads": threads, "device": device}
+    kept = settings.model_dump() if home is None else {**settings.model_dump(), "home": home}
+    return Settings.model_validate({**kept, **told})

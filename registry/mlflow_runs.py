@@ -72,13 +72,21 @@ class RunLog:
         *,
         first_step: int = 0,
         model_id: str | None = None,
+        prefix: str = "",
     ) -> None:
-        """One mapping a step, in order."""
+        """One mapping a step, in order; a prefix keeps a curve apart from a final value."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
         metrics = [
-            Metric(_legal_key(key), float(value), now, step, model_id=model_id, run_id=self.run_id)
+            Metric(
+                prefix + _legal_key(key),
+                float(value),
+                now,
+                step,
+                model_id=model_id,
+                run_id=self.run_id,
+            )
             for step, row in enumerate(history, start=first_step)
             for key, value in row.items()
         ]

@@ -188,7 +188,7 @@ class Registry:
         entry = classifier_entry(record)
         with run_log(self._store, record.name, record.kind, "training") as run:
             run.log_origin(entry.manifest.origin)
-            run.log_history(record.history)
+            run.log_history(record.history, prefix="epoch/")
             [version] = register(run, [entry], parents=[])
         return version.uri
 
@@ -213,7 +213,8 @@ class Registry:
         with run_log(self._store, record.name, "class_module", "decomposition") as run:
             if entries:
                 run.log_origin(entries[0].manifest.origin)
-            run.log_history(record.history)
+            run.log_history(record.history, prefix="generation/")
+            run.log_history(record.sensitivity, prefix="sensitivity/")
             run.log_metrics(record.metrics, step=len(record.history))
             versions = register(run, entries, parents=[strong.model_id])
         return [version.uri for version in versions]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -33,9 +32,6 @@ class ChannelIds:
     def __init__(self) -> None:
         self._parent = [PINNED]
 
-    def __len__(self) -> int:
-        return len(self._parent)
-
     def fresh(self, count: int) -> Tensor:
         """``count`` new ids, int64 (count,)."""
         start = len(self._parent)
@@ -61,9 +57,6 @@ class ChannelIds:
         """The root of each id, same shape."""
         flat = [self.root(i) for i in ids.flatten().tolist()]
         return torch.tensor(flat, dtype=torch.int64).view(ids.shape)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(len(self._parent)))
 
 
 def along(ids: Tensor, dim: int, where: str) -> Tensor:

@@ -52,5 +52,5 @@ class _Observer(fx.Interpreter):
         value = super().run_node(n)
         if n.name in self.observations:
             sums = value.sum(dim=(0, 2, 3), dtype=torch.float64).cpu()
-            self.total.index_add_(0, self.observations[n.name].channels, sums)
+            self.total.index_add_(0, self.observations[n.name], sums)
         return value

@@ -37,19 +37,6 @@ class Segment:
         return slice(self.start, self.stop)
 
 
-@dataclass(frozen=True)
-class Observation:
-    """Where a segment's feature maps are read for importance.
-
-    Attributes:
-        segment: the index of the segment.
-        channels: int64 (C,): the channel that each feature map of the node belongs to.
-    """
-
-    segment: int
-    channels: Tensor
-
-
 @dataclass(frozen=True, eq=False)
 class SlicingPlan:
     """How a network is cut: everything decoding and masking need to know, found once.
@@ -67,7 +54,8 @@ class SlicingPlan:
         entries: tensor name -> dimension -> int64 entries, one for each position.
         consumers: layer name -> int64 entries of its input's channel (or feature) dimension.
         graph: the traced network.
-        observations: node name -> where a segment's importance is read.
+        observations: node name -> int64 (C,), the channel that each of its feature maps belongs
+            to; one node a segment, where its importance is read.
     """
 
     segments: tuple[Segment, ...]
@@ -77,7 +65,7 @@ class SlicingPlan:
     entries: Mapping[str, Mapping[int, Tensor]]
     consumers: Mapping[str, Tensor]
     graph: fx.Graph = field(repr=False)
-    observations: Mapping[str, Observation] = field(repr=False)
+    observations: Mapping[str, Tensor] = field(repr=False)
 
     @property
     def channels(self) -> int:

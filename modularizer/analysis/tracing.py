@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from modularizer.analysis.channel_ids import PINNED, Traced, along
-from modularizer.analysis.plan import Observation, Segment, SlicingPlan
+from modularizer.analysis.plan import Segment, SlicingPlan
 from modularizer.analysis.rebuild import rebuilt
 from modularizer.analysis.rules import IMPORTANCE_IS_READ_AFTER, RULES, Call, Findings
 from modularizer.architectures.shapes_only import ShapesOnly
@@ -198,7 +198,7 @@ def _segments(
 
 def _observations(
     observable: dict[str, Tensor], segments: tuple[Segment, ...]
-) -> dict[str, Observation]:
+) -> dict[str, Tensor]:
     """For each segment the last node that carries all its channels, before any pool shrinks it.
 
     After the last addition where layers are coupled, as in the paper's published code.
@@ -214,4 +214,4 @@ def _observations(
             f"no place shows all feature maps of {', '.join(map(str, missing))} at once; "
             "their importance can't be read"
         )
-    return {name: Observation(index, entries) for index, (name, entries) in last.items()}
+    return dict(last.values())

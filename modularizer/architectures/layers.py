@@ -42,6 +42,7 @@ def require_poolable(input_size: int, *, pools: int) -> int:
     if side < 1:
         fits = math.floor(math.log2(max(input_size, 1)))
         raise ArchitectureError(
-            f"an input of {input_size} pixels allows {fits} halvings, the network has {pools}"
+            f"an input of {input_size} pixels allows {fits} halvings, the network has {pools}; "
+            "give it fewer stages (such as stages=[[16,16],[32,32]]) or larger images"
         )
     return side

@@ -109,12 +109,14 @@ class DataSplits:
         validation: what every choice is made by (epochs, masks, which patch to promote).
         test: held out; read by final evaluations alone.
         source: where the data came from, for the record ("digits", a file name).
+        seed: of the split.
     """
 
     train: ImageSet
     validation: ImageSet
     test: ImageSet
     source: str
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if not self.train.class_names == self.validation.class_names == self.test.class_names:
@@ -138,6 +140,7 @@ class DataSplits:
             self.validation.only(class_names),
             self.test.only(class_names),
             self.source,
+            self.seed,
         )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,22 +81,53 @@ def read_npz(path: Path) -> PublishedSets:
         raise DataError(f"{path}: {error}") from error
 
 
+def read_image_array(path: Path, names: Sequence[str]) -> NDArray[np.uint8]:
+    """Read the images of the first of these arrays that a file holds.
+
+    Returns:
+        uint8 (N, H, W, 1 or 3).
+
+    Raises:
+        DataError: as `read_npz`.
+    """
+    with _opened(path, names) as archive:
+        present = [name for name in names if name in archive.files]
+        if not present:
+            raise DataError(
+                f"{path} holds no array {' or '.join(names)}; found "
+                f"{', '.join(archive.files) or 'nothing'}"
+            )
+        images = _read_array(archive, present[0], path)
+    images = images[..., np.newaxis] if images.ndim == 3 else images
+    try:
+        require_uint8_images(images)
+    except DataError as error:
+        raise DataError(f"{path}: {present[0]}: {error}") from error
+    return images
+
+
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    with _opened(path, ARRAYS) as archive:
+        missing = [name for name in ARRAYS if name not in archive.files]
+        if missing:
+            raise DataError(
+                f"{path} lacks {', '.join(missing)}; expected {', '.join(ARRAYS)}, "
+                f"found {', '.join(archive.files) or 'nothing'}"
+            )
+        return {name: _read_array(archive, name, path) for name in ARRAYS}
+
+
+@contextmanager
+def _opened(path: Path, expected: Sequence[str]) -> Iterator[Any]:
     if not path.is_file():
-        raise DataError(f"no file {path}; expected an .npz with {', '.join(ARRAYS)}")
+        raise DataError(f"no file {path}; expected an .npz with {', '.join(expected)}")
     try:
         if not zipfile.is_zipfile(path):
             raise DataError(
                 f"{path} is not an .npz file (no complete zip archive); write it with numpy.savez"
             )
         with np.load(path, allow_pickle=False) as archive:
-            missing = [name for name in ARRAYS if name not in archive.files]
-            if missing:
-                raise DataError(
-                    f"{path} lacks {', '.join(missing)}; expected {', '.join(ARRAYS)}, "
-                    f"found {', '.join(archive.files) or 'nothing'}"
-                )
-            return {name: _read_array(archive, name, path) for name in ARRAYS}
+            yield archive
     except _UNREADABLE as error:
         raise DataError(
             f"{path} can't be opened as an .npz archive ({error}); write it again"

@@ -17,11 +17,11 @@ def pixels_as_seen(image: Image.Image) -> NDArray[np.uint8]:
         uint8 (H, W, C): C is 1 for grey, else 3 (RGB).
 
     Raises:
-        ValueError: if its pixels are floating point: nobody knows their range.
+        ValueError: if its pixels are floating point or 32-bit: nobody knows their range.
         Exception: Pillow's, of many kinds, if it can't be decoded.
     """
-    if image.mode == "F":
-        raise ValueError("its pixels are floating point; convert it to 8 or 16 bits")
+    if image.mode in ("F", "I"):
+        raise ValueError("its pixels are floating point or 32-bit; convert it to 8 or 16 bits")
     image.load()
     image = _upright(image)
     if image.mode.startswith("I"):  # 16-bit grey

@@ -60,4 +60,4 @@ class PublishedSets:
         """
         fractions = (1 - validation_fraction, validation_fraction)
         train, validation = stratified_parts(self.train, fractions, seed=seed)
-        return DataSplits(train, validation, self.test, source)
+        return DataSplits(train, validation, self.test, source, seed)

@@ -48,7 +48,7 @@ def split_images(
             f"expected three fractions (train, validation, test), found {len(fractions)}"
         )
     train, validation, test = stratified_parts(images, fractions, seed=seed)
-    return DataSplits(train, validation, test, source)
+    return DataSplits(train, validation, test, source, seed)
 
 
 def stratified_parts(

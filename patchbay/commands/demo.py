@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +14,7 @@ import click
 
 from patchbay import comparison, options
 from patchbay.console import emit, progress_bars, say, table
-from patchbay.session import open_registry
+from patchbay.session import files_folder, open_registry, service_settings
 
 if TYPE_CHECKING:
     from modularizer.records import Cost
@@ -32,13 +33,12 @@ def demo(threads: int, home: Path | None, as_json: bool) -> None:
     Each is patched with the strong model's module for that class.
     """
     began = perf_counter()
-    home = home or Path(".patchbay")
     registry = open_registry(home, threads=threads)
     from patchbay.demo.over_http import check_over_http
     from patchbay.demo.picture import save_picture
     from patchbay.demo.story import tell_story, write_sample
 
-    folder = home / "demo"
+    folder = files_folder(home) / "demo"
     folder.mkdir(exist_ok=True)
     with progress_bars(quiet=as_json) as bars:
         story = tell_story(registry, bars)
@@ -48,18 +48,20 @@ def demo(threads: int, home: Path | None, as_json: bool) -> None:
         (folder / "served").write_text(story.served_uri)  # for make serve
         sample = write_sample(story, folder)
         checked = check_over_http(
-            story.served_uri,
             story.served.patch.uri,
             story.served.patch.patched,
             story.data.only(story.served.patch.patched.class_names).test.images,
-            home=home,
-            threads=threads,
+            settings=service_settings(story.served_uri, home=home, threads=threads, device="cpu"),
             progress=bars("held-out images over HTTP"),
         )
     seconds = perf_counter() - began
     if as_json:
-        files = {"picture": str(picture), "sample": str(sample)}
-        emit({**_as_json(story, checked, seconds), **files})
+        places = {
+            "picture": str(picture),
+            "sample": str(sample),
+            "tracking_uri": registry.tracking_uri,
+        }
+        emit({**_as_json(story, checked, seconds), **places})
     else:
         _show(story, checked, seconds)
         _show_next(story, registry.tracking_uri, home, picture, sample)
@@ -74,6 +76,7 @@ def _as_json(story: Story, checked: HttpCheck, seconds: float) -> dict[str, Any]
     served, record = story.served, story.decomposition.record
     part = next(p for p in record.classes if p.class_module.class_name == served.name)
     return {
+        "served": {"uri": story.served_uri, "version": served.patch.uri, "target": served.name},
         "strong": {
             "uri": story.strong.uri,
             "validation_accuracy": story.validation.strong,
@@ -87,7 +90,11 @@ def _as_json(story: Story, checked: HttpCheck, seconds: float) -> dict[str, Any]
             "random_held_out_accuracy": story.held_out.random,
             "diff": record.metrics["diff"],
             "generations": len(record.history),
-            "kernels": [p.cost.kernels for p in record.classes],
+        },
+        "costs": {
+            "strong": asdict(story.strong.record.cost),
+            "weak": asdict(served.weak.record.cost),
+            "modules": {p.class_module.class_name: asdict(p.cost) for p in record.classes},
         },
         "weak": comparison.fractions(served.held_out, "weak"),
         "patched": comparison.fractions(served.held_out, "patched"),
@@ -114,7 +121,7 @@ def _as_json(story: Story, checked: HttpCheck, seconds: float) -> dict[str, Any]
 def _show(story: Story, checked: HttpCheck, seconds: float) -> None:
     say()
     comparison.show_comparison(
-        "Held-out digits, weak > patched, and the gain's 95 % interval below",
+        "Held-out digits",
         [one.held_out for one in story.targets],
     )
     say(_verdict(story))
@@ -139,14 +146,15 @@ def _show(story: Story, checked: HttpCheck, seconds: float) -> None:
         ],
     )
     say(
-        f"Over HTTP: {checked.images} held-out images, {checked.mismatches} answers other than "
-        f"offline; p50 {checked.p50_ms:.1f} ms, p99 {checked.p99_ms:.1f} ms, one client."
+        f"Over HTTP: the served model's {checked.images} held-out images, {checked.mismatches} "
+        f"answers other than offline; p50 {checked.p50_ms:.1f} ms, p99 {checked.p99_ms:.1f} ms, "
+        "one client."
     )
     say(f"{seconds:.0f} seconds in all.")
 
 
 def _verdict(story: Story) -> str:
-    served = story.served
+    served, found = story.served, story.served.held_out
     gains = [one.held_out.patched.f1 - one.held_out.weak.f1 for one in story.targets]
     mean = sum(gains) / len(gains)
     moved = (
@@ -154,30 +162,36 @@ def _verdict(story: Story) -> str:
     )
     if served.validation_gain <= 0:
         return f"No patch gains anything on validation images ({moved}); the least bad is served."
+    gain, spread = found.patched.f1 - found.weak.f1, found.gain_spread["f1"]
     return (
-        f"{moved[0].upper()}{moved[1:]}. Served: target class {served.name}, chosen by its gain on "
-        f"validation images ({served.validation_gain:+.3f})."
+        f"{moved[0].upper()}{moved[1:]}.\nServed: target class {served.name}, chosen by its F1 "
+        f"gain on validation images ({served.validation_gain:+.3f}). On held-out ones it "
+        f"{'gains' if gain > 0 else 'gains nothing:'} {gain:+.3f} ({spread.low:+.3f} to "
+        f"{spread.high:+.3f}); {found.fixes} answers are fixed, {found.regressions} broken."
     )
 
 
-def _show_next(story: Story, tracking_uri: str, home: Path, picture: Path, sample: Path) -> None:
+def _show_next(
+    story: Story, tracking_uri: str, home: Path | None, picture: Path, sample: Path
+) -> None:
     program = _runnable(Path(sys.argv[0]))
-    at_home = "" if home == Path(".patchbay") else f" --home {home}"
+    at_home = f" --home {shlex.quote(str(home))}" if home else ""
     say()
-    say(f"The picture is {picture}. What to do next:")
+    say(f"The picture is {picture}; {sample.name} is a held-out image, picked because the patch")
+    say("puts it right where there is one. What to do next:")
     say(f"  {program} list{at_home}")
     say(f"  {program} serve{at_home} {story.served_uri}")
-    say(f"  curl -F image=@{sample} http://127.0.0.1:3000/predict")
+    say(f"  curl -F image=@{shlex.quote(str(sample))} http://127.0.0.1:3000/predict")
     say(
         f"  {_runnable(Path(sys.argv[0]).with_name('mlflow'))} ui --host 127.0.0.1 "
-        f"--backend-store-uri {tracking_uri}"
+        f"--backend-store-uri {shlex.quote(tracking_uri)}"
     )
 
 
 def _runnable(program: Path) -> str:
     """How to call a program from here."""
     relative = os.path.relpath(program)
-    return str(program) if relative.startswith("..") else relative
+    return shlex.quote(str(program) if relative.startswith("..") else relative)
 
 
 def _cost_row(name: str, cost: Cost) -> tuple[str, str, str, str]:

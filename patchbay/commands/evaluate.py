@@ -21,6 +21,7 @@ from patchbay.session import load_splits, open_registry
     show_default=True,
     help="test: the held-out images; choose nothing by them.",
 )
+@options.image_size
 @options.data_seed
 @options.threads
 @options.home
@@ -29,21 +30,22 @@ def evaluate(
     uri: str,
     source: str,
     split: str,
+    size: int | None,
     data_seed: int,
     threads: int,
     home: Path | None,
     as_json: bool,
 ) -> None:
     """Compare the weak and the patched answers of the patched model URI, side by side."""
-    registry = open_registry(home, threads=threads)
+    registry = open_registry(home, threads=threads, addresses=[uri], reads_only=True)
     from modularizer.pipeline import evaluate_patched
 
     version = registry.find(uri)
     patched = registry.load_patched(version.uri)
-    data = load_splits(source, seed=data_seed, classes=patched.class_names)
+    data = load_splits(source, seed=data_seed, size=size, classes=patched.class_names)
     found = evaluate_patched(patched, data.test if split == "test" else data.validation)
     if as_json:
         targets = [comparison.as_json(one) for one in found]
         emit({"uri": version.uri, "split": split, "targets": targets})
         return
-    comparison.show_comparison(f"{version.uri} on {split} images, weak > patched", found)
+    comparison.show_comparison(f"{version.uri} on {split} images", found)

@@ -24,7 +24,7 @@ _KINDS = ("strong", "weak", "class_module", "patched")
 @options.as_json
 def list_versions(kind: Any, home: Path | None, as_json: bool) -> None:
     """List every registered version: strong, weak, class modules and patched models."""
-    versions = open_registry(home, threads=1).versions(kind)
+    versions = open_registry(home, reads_only=True).versions(kind)
     if as_json:
         emit([_row(version) for version in versions])
         return
@@ -32,7 +32,7 @@ def list_versions(kind: Any, home: Path | None, as_json: bool) -> None:
         say("The registry holds no version yet; `patchbay demo` fills it with an example.")
         return
     table(
-        f"{len(versions)} versions",
+        f"{len(versions)} version{'s' if len(versions) > 1 else ''}",
         ("name", "version", "kind", "aliases", "classes", "patches", "made"),
         [
             (
@@ -56,7 +56,7 @@ def list_versions(kind: Any, home: Path | None, as_json: bool) -> None:
 @options.as_json
 def show(uri: str, home: Path | None, as_json: bool) -> None:
     """Show one version: what it is, what it was made from, what uses it, its evidence."""
-    registry = open_registry(home, threads=1)
+    registry = open_registry(home, addresses=[uri], reads_only=True)
     version = registry.find(uri)
     manifest = registry.manifest(version.uri)
     users = registry.used_by(version)

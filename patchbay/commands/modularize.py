@@ -17,6 +17,7 @@ from patchbay.session import load_splits, open_registry
 @click.argument("model")
 @options.data
 @options.settings_of(DecompositionSettings)
+@options.image_size
 @options.data_seed
 @options.threads
 @options.home
@@ -24,6 +25,7 @@ from patchbay.session import load_splits, open_registry
 def modularize(
     model: str,
     source: str,
+    size: int | None,
     data_seed: int,
     threads: int,
     home: Path | None,
@@ -35,12 +37,12 @@ def modularize(
     Defaults are the paper's settings for full-size work.
     """
     settings = DecompositionSettings(**values)
-    registry = open_registry(home, threads=threads)
+    registry = open_registry(home, threads=threads, addresses=[model], reads_only=True)
     from modularizer.pipeline import run_decomposition
 
     version = registry.find(model)
     strong = registry.load_classifier(version.uri)
-    data = load_splits(source, seed=data_seed, classes=strong.class_names)
+    data = load_splits(source, seed=data_seed, size=size, classes=strong.class_names)
     with progress_bars(quiet=as_json) as bar:
         found = run_decomposition(
             strong,
@@ -57,11 +59,9 @@ def modularize(
             "class_name": part.class_module.class_name,
             "kernels": part.cost.kernels,
             "multiply_adds": part.cost.multiply_adds,
-            "minimum": one.calibration.minimum,
-            "maximum": one.calibration.maximum,
+            "calibration": one.calibration.model_dump(),
         }
         for one, part in zip(found.modules, found.record.classes, strict=True)
-        if one.calibration.kind == "minmax"
     ]
     if as_json:
         emit({"strong": version.uri, **found.record.metrics, "modules": rows})

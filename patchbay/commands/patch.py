@@ -30,6 +30,7 @@ from patchbay.session import load_splits, open_registry
     show_default=True,
     help="minmax: the paper's; none: the raw score, which the paper argues against.",
 )
+@options.image_size
 @options.data_seed
 @options.threads
 @options.home
@@ -40,6 +41,7 @@ def patch(
     name: str,
     source: str,
     calibration: str,
+    size: int | None,
     data_seed: int,
     threads: int,
     home: Path | None,
@@ -49,7 +51,7 @@ def patch(
 
     The weak model's weights stay as they are. Held-out images are not looked at.
     """
-    registry = open_registry(home, threads=threads)
+    registry = open_registry(home, threads=threads, addresses=[model, *modules], reads_only=True)
     registry.require_name_for(name, "patched")
     from modularizer.assembly.calibration import NoCalibration
     from modularizer.pipeline import RegisteredModule, run_patch
@@ -65,7 +67,7 @@ def patch(
     made = run_patch(
         weak,
         chosen,
-        load_splits(source, seed=data_seed, classes=weak.class_names),
+        load_splits(source, seed=data_seed, size=size, classes=weak.class_names),
         name=name,
         weak_uri=weak_version.uri,
         sink=registry,
@@ -74,7 +76,7 @@ def patch(
         targets = [comparison.as_json(one) for one in made.validation]
         emit({"uri": made.uri, "split": "validation", "targets": targets})
         return
-    comparison.show_comparison(f"{made.uri} on validation images, weak > patched", made.validation)
+    comparison.show_comparison(f"{made.uri} on validation images", made.validation)
     if all(one.patched.f1 <= one.weak.f1 for one in made.validation):
         say("The patch gains nothing on these images.")
     say(f"Next: patchbay promote {made.uri} --alias champion")

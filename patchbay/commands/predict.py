@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Named = tuple[str, "NDArray[np.uint8]"]
 
+_AT_ONCE = 256
+
 
 @click.command(short_help="Classify image files offline.")
 @click.argument("uri")
@@ -35,7 +37,7 @@ def predict(
 
     Of an .npz the array `images` is read, or `test_images` where there is none.
     """
-    registry = open_registry(home, threads=threads)
+    registry = open_registry(home, threads=threads, addresses=[uri], reads_only=True)
     from modularizer.assembly.patched import PatchedClassifier
     from modularizer.classifier import Classifier
     from registry.errors import RegistryError
@@ -85,27 +87,23 @@ def _read(path: Path) -> Iterator[Named]:
 
 
 def _read_array(path: Path) -> NDArray[np.uint8]:
-    import numpy as np
-
-    from modularizer.datasets.images import require_uint8_images
+    from modularizer.datasets.npz import read_image_array
     from modularizer.errors import DataError
+    from serving.arrays import images_from_npy
+    from serving.errors import RequestError
 
+    if path.suffix.lower() == ".npz":
+        return read_image_array(path, ("images", "test_images"))
     try:
-        found = np.load(path, allow_pickle=False)
-        if not isinstance(found, np.ndarray):
-            name = "images" if "images" in found else "test_images"
-            found = found[name]
-    except (ValueError, KeyError, EOFError, OSError) as error:
-        raise DataError(f"{path} can't be read as an array of images: {error}") from error
-    array: NDArray[np.uint8] = found[..., None] if found.ndim == 3 else found
-    require_uint8_images(array)
-    return array
+        return images_from_npy(path.read_bytes(), check=lambda images, height, width: None)
+    except RequestError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def _answers(
     model: PatchedClassifier | Classifier, named: Sequence[Named]
 ) -> Iterator[dict[str, Any]]:
-    """One answer an image; images of one shape that follow each other go in together."""
+    """One answer an image; neighbours of one shape go in together, `_AT_ONCE` at most."""
     from itertools import groupby
 
     import numpy as np
@@ -115,8 +113,9 @@ def _answers(
     from modularizer.classifier import inference
     from modularizer.preprocessing import as_tensor
 
-    for _, group in groupby(named, key=lambda item: item[1].shape):
-        items = list(group)
+    numbered = enumerate(named)
+    for _, group in groupby(numbered, key=lambda item: (item[1][1].shape, item[0] // _AT_ONCE)):
+        items = [one for _, one in group]
         pixels = as_tensor(np.stack([image for _, image in items]))
         with inference(model):
             if isinstance(model, PatchedClassifier):

@@ -18,7 +18,7 @@ from patchbay.session import open_registry
 @options.as_json
 def promote(model: str, alias: str, home: Path | None, as_json: bool) -> None:
     """Point an alias at MODEL, a version of any kind. No gate yet: look at the evidence first."""
-    registry = open_registry(home, threads=1)
+    registry = open_registry(home, addresses=[model], reads_only=True)
     version = registry.find(model)
     previous = registry.set_alias(version.uri, alias)
     if as_json:

@@ -8,6 +8,7 @@ import click
 
 from patchbay import options
 from patchbay.console import emit, say
+from patchbay.session import files_folder, service_settings
 
 
 @click.command(short_help="Serve a patched model over HTTP.")
@@ -21,6 +22,11 @@ from patchbay.console import emit, say
     show_default=True,
     help="auto takes CUDA where there is a device.",
 )
+@click.option(
+    "--log",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The service's log [default: service.log in the home].",
+)
 @options.threads
 @options.home
 @options.as_json
@@ -29,6 +35,7 @@ def serve(
     host: str,
     port: int,
     device: str,
+    log: Path | None,
     threads: int,
     home: Path | None,
     as_json: bool,
@@ -39,17 +46,15 @@ def serve(
     """
     from registry.naming import parse_address
     from serving.launch import running_service
-    from serving.settings import Settings
 
     parse_address(uri)  # a typing error is told before the service takes its seconds to start
-    settings = Settings.model_validate(
-        {"model_uri": uri, "home": home, "threads": threads, "device": device}
-    )
-    with running_service(settings, host=host, port=port) as service:
+    settings = service_settings(uri, home=home, threads=threads, device=device)
+    log_path = log or files_folder(home) / "service.log"
+    with running_service(settings, host=host, port=port, log_path=log_path) as service:
         if as_json:
             emit({"uri": uri, "url": service.url})
         else:
-            say(f"{uri} is served at {service.url}; Ctrl-C stops it")
+            say(f"{uri} is served at {service.url}, with its log in {log_path}; Ctrl-C stops it")
             say(f"  curl -F image=@IMAGE.png {service.url}/predict")
         code = service.wait()
         raise click.ClickException(

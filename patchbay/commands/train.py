@@ -10,7 +10,7 @@ import click
 from modularizer.settings import TrainingSettings
 from patchbay import options
 from patchbay.console import emit, progress_bars, say
-from patchbay.session import open_registry
+from patchbay.session import load_splits, open_registry
 
 # The names of modularizer.architectures.catalogue, without the seconds that importing it takes;
 # a test compares them.
@@ -50,6 +50,7 @@ ARCHITECTURES = ("rescnn", "simcnn", "simple_rescnn", "simple_simcnn", "torchvis
     help="Which epoch to take: the best on validation images, or half of it.",
 )
 @options.settings_of(TrainingSettings)
+@options.image_size
 @options.data_seed
 @options.threads
 @options.home
@@ -62,6 +63,7 @@ def train(
     architecture: str,
     arguments: tuple[tuple[str, Any], ...],
     stop: Literal["best", "underfitting"],
+    size: int | None,
     data_seed: int,
     threads: int,
     home: Path | None,
@@ -76,10 +78,9 @@ def train(
     registry = open_registry(home, threads=threads)
     registry.require_name_for(name, kind)
     from modularizer.architectures.spec import ArchitectureSpec
-    from modularizer.datasets.recipes import load_data
     from modularizer.pipeline import run_training
 
-    data = load_data(source, seed=data_seed, classes=classes)
+    data = load_splits(source, seed=data_seed, size=size, classes=classes)
     spec = ArchitectureSpec(name=architecture, arguments=_fitted(arguments, architecture, data))
     with progress_bars(quiet=as_json) as bar:
         trained = run_training(

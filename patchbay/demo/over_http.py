@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from modularizer.assembly.patched import PatchedClassifier
     from modularizer.progress import ProgressCallback
     from serving.protocol import PredictResponse
+    from serving.settings import Settings
 
 TOLERANCE = 1e-5
 """Largest difference of a score over HTTP from the offline one."""
@@ -36,24 +36,20 @@ class HttpCheck:
 
 
 def check_over_http(
-    uri: str,
     version_uri: str,
     patched: PatchedClassifier,
     images: NDArray[np.uint8],
     *,
-    home: Path | None,
-    threads: int,
+    settings: Settings,
     progress: ProgressCallback,
 ) -> HttpCheck:
     """Start the real service on a free loopback port, ask it about each image, stop it.
 
     Args:
-        uri: what to serve, ``models:/name@alias``.
         version_uri: the version that it must name in its answers.
         patched: the same model, for the offline answers.
         images: uint8 (N, H, W, C).
-        home: the registry's folder; None for the environment's choice.
-        threads: of a network.
+        settings: the service's; they name what to serve.
         progress: told after each image.
 
     Raises:
@@ -68,14 +64,11 @@ def check_over_http(
     from serving.client import PredictClient, png_bytes
     from serving.errors import ClientError
     from serving.launch import running_service
-    from serving.settings import Settings
 
     with inference(patched):
         offline = patched.both(as_tensor(images))
     expected, weak = offline.scores.numpy(), offline.weak_scores.numpy()
     latencies_ms, mismatches = [], 0
-    settings = Settings(model_uri=uri, home=home, threads=threads, device="cpu")
-    progress(Progress("start", 0, len(images)))
     with (
         running_service(settings) as service,
         PredictClient(service.url) as client,

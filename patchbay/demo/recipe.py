@@ -6,10 +6,6 @@ from modularizer.architectures.spec import ArchitectureSpec
 from modularizer.settings import DecompositionSettings, TrainingSettings
 
 SEED = 0
-STRONG_CLASSES = ("0", "1", "2", "3", "4")
-OTHER_CLASSES = ("6", "7", "8", "9")
-"""What every weak model knows beside its target class."""
-
 STRONG_NAME = "digits-strong"
 ALIAS = "champion"
 
@@ -37,8 +33,3 @@ def weak_name(target: str) -> str:
 def patched_name(target: str) -> str:
     """The registered name of that model with its patch."""
     return f"digits-patched-{target}"
-
-
-def weak_classes(target: str) -> tuple[str, ...]:
-    """The classes of the weak model with this target class."""
-    return (*OTHER_CLASSES, target)

@@ -92,10 +92,11 @@ def tell_story(registry: Registry, bars: Bars) -> Story:
         bars: a progress bar for each label.
     """
     from modularizer.datasets.recipes import load_data
+    from modularizer.datasets.weak_sets import DIGITS_STRONG, digits_weak_classes
     from modularizer.pipeline import run_decomposition, run_training
 
     data = load_data("digits", seed=recipe.SEED)
-    strong_data = data.only(recipe.STRONG_CLASSES)
+    strong_data = data.only(DIGITS_STRONG)
     strong = run_training(
         strong_data,
         name=recipe.STRONG_NAME,
@@ -115,8 +116,8 @@ def tell_story(registry: Registry, bars: Bars) -> Story:
         progress=bars("class modules"),
     )
     targets = tuple(
-        _patch_one(target, data.only(recipe.weak_classes(target)), decomposition, registry, bars)
-        for target in recipe.STRONG_CLASSES
+        _patch_one(target, data.only(digits_weak_classes(target)), decomposition, registry, bars)
+        for target in DIGITS_STRONG
     )
     served = max(targets, key=lambda target: target.validation_gain)
     registry.set_alias(served.patch.uri, recipe.ALIAS)
@@ -186,19 +187,21 @@ def _held_out(
 
 
 def write_sample(story: Story, folder: Path) -> Path:
-    """A held-out image of the target class as a PNG, one that the patch puts right if there is.
+    """A held-out image as a PNG: one that the patch puts right, of the target class if there is.
 
     It is for trying the service by hand, and chosen for that alone.
     """
+    import numpy as np
+
     from modularizer.classifier import predict
     from serving.client import png_bytes
 
     patched = story.served.patch.patched
-    images = story.data.test.of_class(story.served.name)
-    label = patched.weak.class_index(story.served.name)
-    right = predict(patched, images).argmax(axis=1) == label
-    weak_right = predict(patched.weak, images).argmax(axis=1) == label
-    best = int((right & ~weak_right).argmax())
-    path = folder / f"digit-{story.served.name}.png"
-    path.write_bytes(png_bytes(images[best]))
+    images = story.data.only(patched.class_names).test
+    right = predict(patched, images.images).argmax(axis=1) == images.labels
+    weak_right = predict(patched.weak, images.images).argmax(axis=1) == images.labels
+    is_target = images.labels == images.class_index(story.served.name)
+    best = int(np.argmax(2 * (right & ~weak_right) + (right & is_target)))
+    path = folder / "sample.png"
+    path.write_bytes(png_bytes(images.images[best]))
     return path

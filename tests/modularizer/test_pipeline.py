@@ -128,6 +128,7 @@ def test_training_hands_over_the_classifier_with_its_evidence() -> None:
     assert record.provenance.data_fingerprint == WEAK_DATA.fingerprint
     assert record.provenance.settings == {
         **TRAINING.model_dump(mode="json"),
+        "data_seed": WEAK_DATA.seed,
         "stop": "underfitting",
     }
 

@@ -55,7 +55,7 @@ def test_patch_keeps_the_weak_answers_beside_the_patched_ones(shop: Shop) -> Non
 def test_evaluate_as_a_table_shows_weak_and_patched(shop: Shop) -> None:
     shown = shop.run("evaluate", shop.patched, "--data", "digits", "--split", "validation").out
     assert "weak > patched" in shown
-    assert "others' accuracy" in shown
+    assert "others right" in shown
 
 
 def test_patch_without_calibration_is_another_model(shop: Shop, digit_files: Path) -> None:

@@ -174,7 +174,7 @@ def test_an_mlflow_user_finds_settings_metrics_and_history(
     assert run.data.params["search.candidates"] == "20"
     assert run.data.params["seed"] == "7"
     assert run.data.tags["patchbay.data_fingerprint"] == "ab" * 32
-    history = client.get_metric_history(strong.run_id, "loss")
+    history = client.get_metric_history(strong.run_id, "epoch/loss")
     assert [(point.step, point.value) for point in history] == [(0, 1.0), (1, 0.5)]
     model = client.get_logged_model(strong.model_id)
     assert model.status == "READY"
