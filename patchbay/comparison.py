@@ -38,17 +38,19 @@ def as_json(evaluation: PatchEvaluation) -> dict[str, Any]:
 
 
 def show_comparison(title: str, evaluations: Sequence[PatchEvaluation]) -> None:
-    """A table: for each patched class weak > patched, and below it the gain's 95 % interval."""
+    """A table: for each patched class weak > patched, and below it the gain's 95 % interval.
+
+    Images are those of the class + those of the others. It fits a terminal of 100 columns.
+    """
     table(
         f"{title}: weak > patched, below it the gain's 95 % interval",
-        ("class", "of it + others", *_TITLES, "fixed", "broken"),
+        ("class", "images", *_TITLES, "answers"),
         [
             (
                 one.target,
                 f"{one.target_images} + {one.images - one.target_images}",
                 *(_cell(one, name) for name in SHOWN),
-                str(one.fixes),
-                str(one.regressions),
+                f"{one.fixes} fixed\n{one.regressions} broken",
             )
             for one in evaluations
         ],

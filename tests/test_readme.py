@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import urllib.request
@@ -54,6 +55,18 @@ def test_links_in_the_readme_lead_somewhere(target: str) -> None:
 @pytest.mark.parametrize("target", re.findall(r"^  make ([a-z]+)|`make ([a-z]+)`", README))
 def test_make_targets_in_the_readme_exist(target: tuple[str, str]) -> None:
     assert f"\n{''.join(target)}:" in (ROOT / "Makefile").read_text()
+
+
+@pytest.mark.slow  # trains two networks and searches twenty generations
+def test_the_example_in_the_readme_runs_as_written(tmp_path: Path) -> None:
+    example = [line for line in documented_lines() if "digits" in line]
+    assert [line.split()[1] for line in example] == ["train", "modularize", "train", "patch"]
+    for line in example:
+        _, *arguments = shlex.split(line)
+        ran = subprocess.run(
+            [str(BIN / "patchbay"), *arguments], cwd=tmp_path, capture_output=True, check=False
+        )
+        assert ran.returncode == 0, (line, ran.stderr.decode())
 
 
 @pytest.mark.slow  # trains six networks and starts the service twice: one to three minutes
