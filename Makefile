@@ -48,7 +48,7 @@ bench: $(READY) ## time the search's stages
 	$(BIN)/patchbay bench search --stage decode
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header \
-  --no-annotate --no-emit-index-url pyproject.toml
+  --no-annotate pyproject.toml
 
 lock: $(READY) ## resolve the ranges of pyproject.toml into both lock files again
 	$(COMPILE) --output-file requirements.lock

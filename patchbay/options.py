@@ -49,6 +49,22 @@ data_seed = click.option(
 )
 
 
+def _stacked(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for one in reversed(decorators):
+            command = one(command)
+        return command
+
+    return decorate
+
+
+splits = _stacked(data, image_size, data_seed)
+"""Which data, and how it is split: source, size, data_seed."""
+
+common = _stacked(threads, home, as_json)
+"""What nearly every command takes: threads, home, as_json."""
+
+
 class CommaSeparated(click.ParamType[tuple[str, ...]]):
     """A list of names with commas between them."""
 

@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="The whole story on real digits, in a few minutes.")
-@options.threads
-@options.home
-@options.as_json
+@options.common
 def demo(threads: int, home: Path | None, as_json: bool) -> None:
     """The whole story on real digits: train, decompose, register, patch, serve, predict.
 

@@ -13,7 +13,7 @@ from patchbay.session import load_splits, open_registry
 
 @click.command(short_help="Compare weak and patched on held-out images.")
 @click.argument("uri")
-@options.data
+@options.splits
 @click.option(
     "--split",
     type=click.Choice(["test", "validation"]),
@@ -21,11 +21,7 @@ from patchbay.session import load_splits, open_registry
     show_default=True,
     help="test: the held-out images; choose nothing by them.",
 )
-@options.image_size
-@options.data_seed
-@options.threads
-@options.home
-@options.as_json
+@options.common
 def evaluate(
     uri: str,
     source: str,

@@ -15,13 +15,9 @@ from patchbay.session import load_splits, open_registry
 
 @click.command(short_help="Decompose a registered model into class modules.")
 @click.argument("model")
-@options.data
+@options.splits
 @options.settings_of(DecompositionSettings)
-@options.image_size
-@options.data_seed
-@options.threads
-@options.home
-@options.as_json
+@options.common
 def modularize(
     model: str,
     source: str,

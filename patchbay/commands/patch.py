@@ -22,7 +22,7 @@ from patchbay.session import load_splits, open_registry
     help="A class module's address; repeat it to fix several classes at once.",
 )
 @click.option("--name", required=True, help="The name to register the patched model under.")
-@options.data
+@options.splits
 @click.option(
     "--calibration",
     type=click.Choice(["minmax", "none"]),
@@ -30,11 +30,7 @@ from patchbay.session import load_splits, open_registry
     show_default=True,
     help="minmax: the paper's; none: the raw score, which the paper argues against.",
 )
-@options.image_size
-@options.data_seed
-@options.threads
-@options.home
-@options.as_json
+@options.common
 def patch(
     model: str,
     modules: tuple[str, ...],

@@ -27,9 +27,7 @@ _AT_ONCE = 256
 @click.command(short_help="Classify image files offline.")
 @click.argument("uri")
 @click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@options.threads
-@options.home
-@options.as_json
+@options.common
 def predict(
     uri: str, images: tuple[Path, ...], threads: int, home: Path | None, as_json: bool
 ) -> None:

@@ -27,9 +27,7 @@ from patchbay.session import files_folder, service_settings
     type=click.Path(dir_okay=False, path_type=Path),
     help="The service's log [default: service.log in the home].",
 )
-@options.threads
-@options.home
-@options.as_json
+@options.common
 def serve(
     uri: str,
     host: str,

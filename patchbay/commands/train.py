@@ -19,7 +19,7 @@ ARCHITECTURES = ("rescnn", "simcnn", "simple_rescnn", "simple_simcnn", "torchvis
 
 @click.command(short_help="Train a strong or weak model and register it.")
 @click.argument("name")
-@options.data
+@options.splits
 @click.option("--classes", type=options.CommaSeparated(), help="The classes it is to know.")
 @click.option(
     "--kind",
@@ -50,11 +50,7 @@ ARCHITECTURES = ("rescnn", "simcnn", "simple_rescnn", "simple_simcnn", "torchvis
     help="Which epoch to take: the best on validation images, or half of it.",
 )
 @options.settings_of(TrainingSettings)
-@options.image_size
-@options.data_seed
-@options.threads
-@options.home
-@options.as_json
+@options.common
 def train(
     name: str,
     source: str,
