@@ -7,9 +7,11 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
-AtLeastTwo = Annotated[int, Field(ge=2)]
-NotNegative = Annotated[int, Field(ge=0)]
+# Upper ends are far above what anyone needs, and below what torch's integers hold.
+Positive = Annotated[int, Field(ge=1, le=1_000_000)]
+AtLeastTwo = Annotated[int, Field(ge=2, le=1_000_000)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Pixels = Annotated[int, Field(ge=0, le=1000)]
 
 
 class TrainingSettings(BaseModel):
@@ -19,17 +21,19 @@ class TrainingSettings(BaseModel):
 
     epochs: Positive = Field(200, description="passes over the training images")
     batch_size: Positive = Field(128, description="images a step")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         0.01, description="at the start; 0.01 for SimCNN, 0.1 for ResCNN in the paper"
     )
     milestones: tuple[Ratio, ...] = Field(
         (0.3, 0.6), description="shares of the epochs after which the rate is divided by ten"
     )
     momentum: Ratio = Field(0.9, description="Nesterov's")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(1e-4, description="on all parameters")
-    augment_crop: NotNegative = Field(0, description="pixels of a random shift; 0 for none")
+    weight_decay: Annotated[float, Field(ge=0, le=1000)] = Field(
+        1e-4, description="on all parameters"
+    )
+    augment_crop: Pixels = Field(0, description="pixels of a random shift; 0 for none")
     augment_flip: bool = Field(False, description="mirror half of the images; wrong for digits")
-    seed: NotNegative = Field(0, description="of initialisation, order and augmentation")
+    seed: Seed = Field(0, description="of initialisation, order and augmentation")
 
 
 class DecompositionSettings(BaseModel):
@@ -52,7 +56,7 @@ class DecompositionSettings(BaseModel):
     top: Positive = Field(100, description="composed models that pass a bracket stage (N_top)")
     batch_size: Positive = Field(500, description="images at a time; bounds the memory")
     random_draws: Positive = Field(5, description="random masks of the same size to compare with")
-    seed: NotNegative = Field(0, description="of every random choice")
+    seed: Seed = Field(0, description="of every random choice")
 
     @model_validator(mode="after")
     def _parents_are_candidates(self) -> Self:

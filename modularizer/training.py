@@ -14,7 +14,7 @@ from modularizer.architectures.catalogue import build_network
 from modularizer.architectures.spec import ArchitectureSpec
 from modularizer.classifier import Classifier, inference
 from modularizer.datasets.images import DataSplits, ImageSet
-from modularizer.errors import DataError, ModularizerError
+from modularizer.errors import ArchitectureError, DataError, ModularizerError
 from modularizer.preprocessing import Preprocessing, as_tensor
 from modularizer.progress import Progress, ProgressCallback, ignore_progress
 from modularizer.settings import TrainingSettings
@@ -71,6 +71,14 @@ def train_classifier(
     for name, split in (("training", data.train), ("validation", data.validation)):
         if not len(split):
             raise DataError(f"the {name} split of {data.source} has no image")
+    if len(data.class_names) < 2:
+        raise DataError(f"a classifier needs two classes or more, found {data.class_names[0]!r}")
+    asked = architecture.arguments.get("num_classes", len(data.class_names))
+    if asked != len(data.class_names):
+        raise ArchitectureError(
+            f"num_classes={asked} doesn't fit the data's {len(data.class_names)} classes; leave "
+            "it out, or choose the data's classes"
+        )
     preprocessing = preprocessing or Preprocessing.fitted(data.train)
     arguments = {**architecture.arguments, "num_classes": len(data.class_names)}
     spec = ArchitectureSpec(name=architecture.name, arguments=arguments)
@@ -128,7 +136,7 @@ def _fit(
         network.train()
         total = torch.zeros((), device=device)
         for batch in torch.randperm(len(images), generator=order).split(settings.batch_size):
-            if len(batch) == 1 < len(images):
+            if len(batch) == 1 < settings.batch_size and len(images) > 1:
                 continue  # a last one alone: batch norm has no statistics of it
             seen = _augmented(images[batch.to(device)], settings, order)
             loss = F.cross_entropy(network(seen), labels[batch.to(device)])

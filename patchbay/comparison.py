@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from patchbay.console import table
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from modularizer.metrics import PatchEvaluation
 
 SHOWN = ("precision", "recall", "f1", "others_accuracy")
@@ -58,10 +60,15 @@ def show_comparison(title: str, evaluations: Sequence[PatchEvaluation]) -> None:
     )
 
 
-def _cell(one: PatchEvaluation, name: str) -> str:
+def _cell(one: PatchEvaluation, name: str) -> Text:
+    from rich.text import Text
+
     weak, patched = getattr(one.weak, name), getattr(one.patched, name)
     spread = one.gain_spread[name]
-    colour = "green" if patched > weak else "red" if patched < weak else "default"
-    return (
-        f"{weak:.3f} > [{colour}]{patched:.3f}[/]\n[dim]{spread.low:+.2f} to {spread.high:+.2f}[/]"
+    colour = "green" if patched > weak else "red" if patched < weak else ""
+    return Text.assemble(
+        f"{weak:.3f} > ",
+        (f"{patched:.3f}", colour),
+        "\n",
+        (f"{spread.low:+.2f} to {spread.high:+.2f}", "dim"),
     )

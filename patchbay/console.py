@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from modularizer.progress import Progress, ProgressCallback
 
-Row = Sequence[str]
+Row = Sequence["str | Text"]
 
 
 def say(text: str = "") -> None:
-    """A line on stdout, with rich's markup."""
-    from rich.console import Console
-
-    Console(highlight=False, soft_wrap=True).print(text)
+    """A line on stdout, as it is."""
+    click.echo(text)
 
 
 def emit(value: Any) -> None:
@@ -28,19 +28,22 @@ def emit(value: Any) -> None:
 
 
 def table(title: str, header: Row, rows: Sequence[Row], *, left: int = 1) -> None:
-    """A table on stdout; the first ``left`` columns are aligned to the left, numbers to the right.
+    """A table on stdout; cells are text as it is, or rich's.
 
+    The first ``left`` columns are aligned to the left, the others, numbers, to the right.
     It is never cut: where the terminal is too narrow it runs over.
     """
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    drawn = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    drawn = Table(title=Text(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for index, name in enumerate(header):
         drawn.add_column(name, justify="left" if index < left else "right", no_wrap=True)
     for row in rows:
-        drawn.add_row(*row)
+        # Names come from users: what looks like markup in them is text.
+        drawn.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
     needed = Console(width=1000).measure(drawn).maximum
     console = Console(highlight=False)
     if console.width < needed:

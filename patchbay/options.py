@@ -23,7 +23,7 @@ home = click.option(
 )
 threads = click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 256),
     envvar="PATCHBAY_THREADS",
     default=1,
     show_default=True,
@@ -37,12 +37,12 @@ data = click.option(
 )
 image_size = click.option(
     "--size",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 4096),
     help="Resize the images of a FOLDER to this many pixels each way.",
 )
 data_seed = click.option(
     "--data-seed",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 2**63 - 1),
     default=0,
     show_default=True,
     help="Seed of the splits.",
@@ -98,7 +98,7 @@ class JsonArguments(click.ParamType[tuple[str, Any]]):
             if not equals:
                 raise ValueError
             return name, json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             self.fail(f"expected NAME=JSON, such as width_multiplier=0.25; found {value!r}")
 
 

@@ -104,9 +104,14 @@ def require_free_name(store: Store, name: str, kind: str) -> None:
 
 
 def version_behind(store: Store, name: str, alias: str) -> Version | None:
-    """The version that an alias of a registered name points at, or None."""
+    """The version that an alias of a registered name points at, or None if there is none."""
     number = store.client.get_registered_model(name).aliases.get(alias)
-    return None if number is None else get_version(store, Address(name, version=int(number)))
+    if number is None:
+        return None
+    try:
+        return get_version(store, Address(name, version=int(number)))
+    except NotFoundError:  # the version was deleted under its alias, which may be mended so
+        return None
 
 
 def set_alias(store: Store, version: Version, alias: str) -> None:

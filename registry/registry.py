@@ -139,12 +139,16 @@ class Registry:
     def set_alias(self, uri: str, alias: str) -> Version | None:
         """Point an alias at a version; gives the version that it pointed at before, or None.
 
+        The version is loaded first, with all its parts: an alias never comes to stand before
+        one that can't be used.
+
         Raises:
             AddressError: if the alias is not a legal one.
             NotFoundError: if there is no such version.
+            BundleError: if it, or a part of it, is not what was registered.
         """
         require_alias(alias)
-        version = self.find(uri)
+        version = self.load(uri).version
         previous = version_behind(self._store, version.name, alias)
         set_alias(self._store, version, alias)
         return previous

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -133,7 +134,7 @@ def version_from_tags(
             class_names=tuple(str(item) for item in listed("class_names")),
             patched_classes=tuple(str(item) for item in listed("patched_classes")),
             created=datetime.fromtimestamp(created_ms / 1000, UTC),
-            metrics={str(key): float(value) for key, value in listed("metrics").items()},
+            metrics={str(key): _finite(value) for key, value in listed("metrics").items()},
             digest=tags[TAG_PREFIX + "digest"],
             parents=tuple(str(item) for item in listed("parents")),
             model_id=model_id,
@@ -143,3 +144,10 @@ def version_from_tags(
         raise BundleError(
             f"{where}: its tags were changed and can't be read ({error}); register it again"
         ) from error
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"a metric is {number}")
+    return number

@@ -63,5 +63,5 @@ def build_network(spec: ArchitectureSpec, *, device: str | torch.device = "cpu")
             return builder(**arguments)
     except ArchitectureError:
         raise
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
         raise ArchitectureError(f"{spec.name} can't be built from {arguments}: {error}") from error

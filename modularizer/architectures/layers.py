@@ -28,7 +28,17 @@ def initialise_convolutions(network: nn.Module) -> None:
 
 
 def scaled(widths: Sequence[int], multiplier: float) -> tuple[int, ...]:
-    """Each width times ``multiplier``, rounded, at least 1."""
+    """Each width times ``multiplier``, rounded, at least 1.
+
+    Raises:
+        ArchitectureError: if a width is no whole number from 1, or the multiplier is not above 0
+            and finite.
+    """
+    if not (isinstance(multiplier, int | float) and 0 < multiplier < math.inf):
+        raise ArchitectureError(f"width_multiplier must be above 0 and finite, found {multiplier}")
+    for width in widths:
+        if not isinstance(width, int) or width < 1:
+            raise ArchitectureError(f"widths must be whole numbers from 1, found {width!r}")
     return tuple(max(1, round(width * multiplier)) for width in widths)
 
 

@@ -23,10 +23,10 @@ def bench() -> None:
     show_default=True,
     help="bracket: with Diff, on random scores; decode: against running the decoded module.",
 )
-@click.option("--classes", type=click.IntRange(min=2), default=10, show_default=True)
-@click.option("--candidates", type=click.IntRange(min=1), default=100, show_default=True)
-@click.option("--images", type=click.IntRange(min=10), default=2000, show_default=True)
-@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option("--classes", type=click.IntRange(2, 1000), default=10, show_default=True)
+@click.option("--candidates", type=click.IntRange(1, 10_000), default=100, show_default=True)
+@click.option("--images", type=click.IntRange(10, 1_000_000), default=2000, show_default=True)
+@click.option("--repeats", type=click.IntRange(1, 10_000), default=5, show_default=True)
 @options.threads
 @options.as_json
 def search(

@@ -79,6 +79,8 @@ def _read(path: Path) -> Iterator[Named]:
     elif path.suffix.lower() in (".npy", ".npz"):
         for index, image in enumerate(_read_array(path)):
             yield f"{path}[{index}]", image
+    elif not path.is_file():  # a named pipe would be waited for without end
+        raise click.UsageError(f"{path} is no file and no folder")
     else:
         (image,) = read_image_files([path])
         yield str(path), image

@@ -48,6 +48,12 @@ def serve(
     parse_address(uri)  # a typing error is told before the service takes its seconds to start
     settings = service_settings(uri, home=home, threads=threads, device=device)
     log_path = log or files_folder(home) / "service.log"
+    try:
+        log_path.touch()
+    except OSError as error:
+        raise click.ClickException(
+            f"the log {log_path} can't be written: {error.strerror}; --log names another file"
+        ) from error
     with running_service(settings, host=host, port=port, log_path=log_path) as service:
         if as_json:
             emit({"uri": uri, "url": service.url})

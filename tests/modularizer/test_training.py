@@ -171,7 +171,9 @@ def test_preprocessing_is_fitted_to_the_training_images_unless_given() -> None:
 
 def test_the_number_of_classes_comes_from_the_data() -> None:
     wrong = ArchitectureSpec(name="simcnn", arguments={**SPEC.arguments, "num_classes": 99})
-    result = train(architecture=wrong)
+    with pytest.raises(ArchitectureError, match="num_classes=99 doesn't fit the data's 3 classes"):
+        train(architecture=wrong)
+    result = train()
     assert result.classifier.architecture.arguments["num_classes"] == 3
     assert predict(result.classifier, DATA.test.images).shape == (30, 3)
     assert result.classifier.class_names == DATA.class_names
@@ -223,3 +225,8 @@ def test_a_shift_moves_each_image_as_a_whole_and_zeros_come_in() -> None:
         assert len(fits) == 1
         offsets.add(fits[0])
     assert len(offsets) > 12
+
+
+def test_batches_of_one_image_train_too() -> None:
+    trained = train_classifier(DATA, SPEC, TrainingSettings(epochs=1, batch_size=1))
+    assert trained.history[0]["train_loss"] > 0

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from registry.registry import Registry
 from tests.patchbay.running import NET, Ran, Shop, run_command
 
 
@@ -166,3 +168,79 @@ def test_an_unknown_command_is_refused() -> None:
 
 def test_a_data_source_that_is_nothing_is_refused(shop: Shop) -> None:
     refused(shop.run("evaluate", shop.patched, "--data", "mnist"), "mnist", "digits")
+
+
+def test_promote_refuses_a_version_that_does_not_load(shop: Shop) -> None:
+    made = shop.run(
+        "train", "damaged", "--data", "digits", "--classes", "0,1", *NET, "--epochs", "1", "--json"
+    ).json["uri"]
+    damage_weights(shop, made)
+    refused(shop.run("promote", made, "--alias", "best"), "weights.safetensors")
+    assert shop.run("show", "models:/damaged@best").code != 0
+
+
+def test_an_alias_whose_version_is_gone_can_be_moved_again(shop: Shop) -> None:
+    assert shop.run("promote", shop.weak, "--alias", "lost").code == 0
+    with sqlite3.connect(shop.home / "mlflow.db") as database:
+        database.execute("update registered_model_aliases set version = 99 where alias = 'lost'")
+    refused(shop.run("show", "models:/weak@lost"), "lost")
+    moved = shop.run("promote", shop.weak, "--alias", "lost", "--json").json
+    assert (moved["uri"], moved["previous"]) == (shop.weak, None)
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(shop: Shop, tmp_path: Path) -> None:
+    names = ["[/b]", "a[red]"]
+    images, labels = np.arange(40 * 64, dtype=np.uint8).reshape(40, 8, 8), np.arange(40) % 2
+    file = tmp_path / "[bold].npz"
+    np.savez(
+        file,
+        train_images=images, train_labels=labels, test_images=images, test_labels=labels,
+        class_names=np.array(names),
+    )  # fmt: skip
+    home = ("--home", str(tmp_path / "home"))
+    trained = run_command("train", "marked", "--data", str(file), *NET, "--epochs", "1", *home)
+    assert trained.code == 0, trained.err
+    listed = run_command("list", *home)
+    assert listed.code == 0
+    assert "[/b], a[red]" in listed.out
+
+
+def test_a_named_pipe_is_not_waited_for(shop: Shop, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    refused(shop.run("predict", shop.patched, str(pipe)), "pipe.png")
+
+
+def test_a_number_of_classes_that_the_data_has_not_is_refused(shop: Shop) -> None:
+    ran = shop.run("train", "x", "--data", "digits", *NET, "--argument", "num_classes=3")
+    refused(ran, "num_classes=3", "10 classes")
+    refused(shop.run("train", "x", "--data", "digits", "--classes", "0", *NET), "two classes")
+
+
+@pytest.mark.parametrize(
+    "argument", ["width_multiplier=-1", "width_multiplier=Infinity", "stages=[[-4]]", "hidden=[0]"]
+)
+def test_widths_that_make_no_network_are_refused(shop: Shop, argument: str) -> None:
+    refused(shop.run("train", "x", "--data", "digits", "--argument", argument), "found")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--seed", "9" * 30), ("--batch-size", "9" * 25), ("--threads", "50000")],
+)
+def test_numbers_beyond_all_use_are_refused(shop: Shop, option: str, value: str) -> None:
+    refused(shop.run("train", "x", "--data", "digits", *NET, option, value), value)
+
+
+def test_reading_makes_no_registry(tmp_path: Path) -> None:
+    refused(run_command("list", "--home", str(tmp_path / "typo")), "no registry", "typo")
+    assert not (tmp_path / "typo").exists()
+
+
+def damage_weights(shop: Shop, uri: str) -> None:
+    """Flip one bit of a version's stored weights."""
+    model_id = Registry.open(shop.home).find(uri).model_id
+    (weights,) = (shop.home / "artifacts").rglob(f"{model_id}/**/weights.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
