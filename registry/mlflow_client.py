@@ -67,7 +67,8 @@ def wrapped_errors(what: str) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    foreign = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
+    # ValueError and ImportError: addresses that MLflow can't read, or has no driver for.
+    foreign = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ValueError, ImportError)
     try:
         yield
     except RegistryError:

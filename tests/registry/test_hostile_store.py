@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -229,3 +231,16 @@ def test_a_downloaded_bundle_is_usable_without_patchbay(
     raw = (tmp_path / "bundle.json").read_bytes()
     assert hashlib.sha256(raw).hexdigest() == registry.find(uri).digest
     assert load_file(tmp_path / "weights.safetensors").keys()
+
+
+@pytest.mark.parametrize("location", ["http://127.0.0.1:9/x", "s3://nowhere/x"])
+def test_files_that_lie_where_nothing_can_be_read_are_refused(
+    registry: Registry, uri: str, location: str
+) -> None:
+    model_id = registry.find(uri).model_id
+    database = registry.tracking_uri.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(database)) as connection, connection:
+        change = "update logged_models set artifact_location = ? where model_id = ?"
+        connection.execute(change, (location, model_id))
+    with pytest.raises(RegistryError):
+        registry.load(uri)
