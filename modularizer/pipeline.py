@@ -12,7 +12,7 @@ import numpy as np
 from modularizer.architectures.spec import ArchitectureSpec
 from modularizer.assembly.calibration import Calibration, fit_minmax
 from modularizer.assembly.class_module import ClassModule
-from modularizer.assembly.patched import Patch, PatchedClassifier
+from modularizer.assembly.patched import Patch, PatchedClassifier, predict_both
 from modularizer.classifier import Classifier, predict
 from modularizer.cost import count_cost
 from modularizer.datasets.images import DataSplits, ImageSet
@@ -226,8 +226,9 @@ def evaluate_patched(patched: PatchedClassifier, images: ImageSet) -> tuple[Patc
     Raises:
         DataError: if a patched class has no image, or there is no other.
     """
-    weak_predicted = predict(patched.weak, images.images).argmax(axis=1)
-    predicted = predict(patched, images.images).argmax(axis=1)
+    both = predict_both(patched, images.images)
+    weak_predicted = both.weak_scores.argmax(dim=1).numpy()
+    predicted = both.scores.argmax(dim=1).numpy()
     return tuple(
         evaluate_patch(
             images.labels,

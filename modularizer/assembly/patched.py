@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from modularizer.assembly.calibration import Calibration
 from modularizer.assembly.class_module import ClassModule
-from modularizer.classifier import Classifier
+from modularizer.classifier import Classifier, inference
 from modularizer.errors import PatchError
-from modularizer.preprocessing import Preprocessing
+from modularizer.preprocessing import Preprocessing, as_tensor
 
 Branch = Classifier | ClassModule
 
@@ -124,3 +126,28 @@ class PatchedClassifier(nn.Module):
             return ()
         moved = {self.class_names[weak_label], self.class_names[label]}
         return tuple(patch.class_name for patch in self.patches if patch.class_name in moved)
+
+
+def predict_both(
+    patched: PatchedClassifier, images: NDArray[np.uint8], *, batch_size: int = 500
+) -> PatchedScores:
+    """Both answers for many images, in batches; each network runs once.
+
+    Args:
+        patched: the patched classifier.
+        images: uint8 (N, H, W, C), at least one.
+        batch_size: images a batch; bounds the memory.
+
+    Returns:
+        Scores and weak scores, float32 (N, classes), on the CPU.
+    """
+    device = next((p.device for p in patched.parameters()), torch.device("cpu"))
+    with inference(patched):
+        found = [
+            patched.both(as_tensor(images[start : start + batch_size], device))
+            for start in range(0, len(images), batch_size)
+        ]
+    return PatchedScores(
+        scores=torch.cat([one.scores for one in found]).cpu(),
+        weak_scores=torch.cat([one.weak_scores for one in found]).cpu(),
+    )

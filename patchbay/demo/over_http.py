@@ -58,15 +58,13 @@ def check_over_http(
     """
     import numpy as np
 
-    from modularizer.classifier import inference
-    from modularizer.preprocessing import as_tensor
+    from modularizer.assembly.patched import predict_both
     from modularizer.progress import Progress
     from serving.client import PredictClient, png_bytes
     from serving.errors import ClientError
     from serving.launch import running_service
 
-    with inference(patched):
-        offline = patched.both(as_tensor(images))
+    offline = predict_both(patched, images)
     expected, weak = offline.scores.numpy(), offline.weak_scores.numpy()
     latencies_ms, mismatches = [], 0
     with (

@@ -193,13 +193,14 @@ def write_sample(story: Story, folder: Path) -> Path:
     """
     import numpy as np
 
-    from modularizer.classifier import predict
+    from modularizer.assembly.patched import predict_both
     from serving.client import png_bytes
 
     patched = story.served.patch.patched
     images = story.data.only(patched.class_names).test
-    right = predict(patched, images.images).argmax(axis=1) == images.labels
-    weak_right = predict(patched.weak, images.images).argmax(axis=1) == images.labels
+    both = predict_both(patched, images.images)
+    right = both.scores.argmax(dim=1).numpy() == images.labels
+    weak_right = both.weak_scores.argmax(dim=1).numpy() == images.labels
     is_target = images.labels == images.class_index(story.served.name)
     best = int(np.argmax(2 * (right & ~weak_right) + (right & is_target)))
     path = folder / "sample.png"
