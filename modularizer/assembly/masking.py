@@ -25,24 +25,45 @@ def masked(network: nn.Module, plan: SlicingPlan, kept: Tensor) -> Iterator[None
         plan: its slicing plan.
         kept: bool (plan.channels,).
     """
-    alive = plan.alive(kept, output=None)
+    plan.alive(kept, output=None)
+    with gated(network, plan, kept[None].float()):
+        yield
+
+
+@contextmanager
+def gated(network: nn.Module, plan: SlicingPlan, gates: Tensor) -> Iterator[None]:
+    """Within this context channels are multiplied by gates at the input of every consumer.
+
+    With gates of 0 and 1 this is `masked`; gates in between, and gradients through them, are
+    what a search by gradients needs. Several rows of gates run side by side: of a batch of
+    ``rows * n`` images the first ``n`` pass through the first row's gates, and so on.
+
+    Args:
+        network: the whole network; its hooks are removed again on the way out.
+        plan: its slicing plan.
+        gates: float (rows, plan.channels); gradients flow into them.
+    """
+    always = gates.new_ones(len(gates), 1 + plan.outputs)
+    factors = torch.cat([gates, always], dim=1)
     handles = []
     for name, entries in plan.consumers.items():
         layer = network.get_submodule(name)
         dim = 1 if isinstance(layer, nn.Conv2d) else -1
+        factor = factors[:, entries.to(factors.device)]
 
-        def hide(
+        def scale(
             _: nn.Module,
             args: tuple[Tensor, ...],
-            factor: Tensor = alive[entries],
+            factor: Tensor = factor,
             dim: int = dim,
         ) -> tuple[Tensor, ...]:
             x = args[0]
-            shape = [1] * x.ndim
-            shape[dim] = -1
-            return (x * factor.to(x.device, x.dtype).view(shape), *args[1:])
+            shape = [1] * (x.ndim + 1)
+            shape[0], shape[1 + dim if dim > 0 else dim] = factor.shape
+            by_row = x.unflatten(0, (len(factor), -1))
+            return ((by_row * factor.to(x.device, x.dtype).view(shape)).flatten(0, 1), *args[1:])
 
-        handles.append(layer.register_forward_pre_hook(hide))
+        handles.append(layer.register_forward_pre_hook(scale))
     try:
         yield
     finally:

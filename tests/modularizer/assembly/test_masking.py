@@ -8,7 +8,7 @@ from modularizer.analysis.plan import SlicingPlan
 from modularizer.analysis.tracing import slicing_plan
 from modularizer.architectures.rescnn import simple_rescnn
 from modularizer.assembly.decode import decode
-from modularizer.assembly.masking import masked, verify_decoded
+from modularizer.assembly.masking import gated, masked, verify_decoded
 from modularizer.errors import DecodeError
 
 
@@ -94,3 +94,17 @@ def test_masking_ends_with_its_context_also_on_an_error() -> None:
             pass
         assert torch.equal(network(images), whole)
     assert hooks(network) == 0
+
+
+def test_rows_of_gates_run_side_by_side_and_take_gradients() -> None:
+    network, plan, _, images = small()
+    network.eval()
+    gates = torch.rand(2, plan.channels).round().requires_grad_()
+    with gated(network, plan, gates):
+        both = network(images.repeat(2, 1, 1, 1))
+    for row, found in zip(gates.detach(), both.split(4), strict=True):
+        with torch.no_grad(), gated(network, plan, row[None]):
+            torch.testing.assert_close(found, network(images), rtol=1e-5, atol=1e-5)
+    (slope,) = torch.autograd.grad(both[:4].sum(), gates)
+    assert float(slope[0].abs().max()) > 0
+    assert float(slope[1].abs().max()) == 0
