@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -25,6 +25,11 @@ class Seconds:
     high: float
     repeats: int
 
+    @classmethod
+    def of(cls, took: Sequence[float]) -> Seconds:
+        """What some repeats took."""
+        return cls(statistics.median(took), min(took), max(took), len(took))
+
 
 def timed(work: Callable[[], Any], *, repeats: int) -> Seconds:
     """Time ``work`` ``repeats`` times, after once that is not counted."""
@@ -34,4 +39,4 @@ def timed(work: Callable[[], Any], *, repeats: int) -> Seconds:
         began = perf_counter()
         work()
         took.append(perf_counter() - began)
-    return Seconds(statistics.median(took), min(took), max(took), repeats)
+    return Seconds.of(took)

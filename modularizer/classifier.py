@@ -15,7 +15,52 @@ from modularizer.errors import ModularizerError
 from modularizer.preprocessing import Preprocessing, as_tensor
 
 
-class Classifier(nn.Module):
+def takes_channels_last(network: nn.Module, prepared: Tensor) -> bool:
+    """Whether a network runs on images whose channels lie innermost in memory.
+
+    They do as images are prepared, and convolutions are faster on them; but ``view`` after a
+    convolution fails there, with a message of torch's own.
+
+    Args:
+        network: to try on the first image, in evaluation mode.
+        prepared: float (N, C, H, W).
+    """
+    try:
+        with inference(network):
+            network(prepared[:1].contiguous(memory_format=torch.channels_last))
+    except RuntimeError as error:
+        return "view size is not compatible" not in str(error)
+    return True
+
+
+class ImageNetwork(nn.Module):
+    """A network with its preprocessing, which gets images in a memory layout that it takes.
+
+    Args:
+        network: prepared float32 (N, channels, height, width) to scores.
+        preprocessing: what it wants done to an image.
+    """
+
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.network = network
+        self.preprocessing = preprocessing
+        self._any_layout: bool | None = None
+
+    def laid_out(self, prepared: Tensor) -> Tensor:
+        """The same images, copied only if the network doesn't take them as they lie in memory."""
+        if prepared.is_contiguous() or not len(prepared):
+            return prepared
+        if self._any_layout is None:
+            self._any_layout = takes_channels_last(self.network, prepared)
+        return prepared if self._any_layout else prepared.contiguous()
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """The network's input, float32 (N, channels, *size), of uint8 images (N, H, W, C)."""
+        return self.laid_out(self.preprocessing.prepare(images))
+
+
+class Classifier(ImageNetwork):
     """A network with its structure's name, its preprocessing and its class names.
 
     Args:
@@ -33,15 +78,13 @@ class Classifier(nn.Module):
         preprocessing: Preprocessing,
         class_names: Sequence[str],
     ) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network, preprocessing)
         self.architecture = architecture
-        self.preprocessing = preprocessing
         self.class_names = tuple(class_names)
 
     def run(self, prepared: Tensor) -> Tensor:
         """Raw scores (logits) of prepared images: float32 (N, classes)."""
-        scores: Tensor = self.network(prepared)
+        scores: Tensor = self.network(self.laid_out(prepared))
         return scores
 
     def forward(self, images: Tensor) -> Tensor:

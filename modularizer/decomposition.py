@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from modularizer.analysis.grouping import Grouping, group_channels
 from modularizer.analysis.importance import importance
 from modularizer.analysis.plan import SlicingPlan
 from modularizer.analysis.sensitivity import Sensitivity, measure_sensitivity
@@ -19,34 +19,33 @@ from modularizer.assembly.masking import verify_decoded
 from modularizer.classifier import Classifier
 from modularizer.datasets.images import DataSplits, ImageSet
 from modularizer.errors import DataError, DecodeError, ModularizerError, PlanError
+from modularizer.memory import MemoryPlan, plan_memory
 from modularizer.preprocessing import as_tensor
-from modularizer.progress import Progress, ProgressCallback, ignore_progress
-from modularizer.search.bracket import run_bracket
-from modularizer.search.diversity import diff, jaccard_distances
-from modularizer.search.genetic import SearchState, ask, tell
-from modularizer.search.population import first_population, random_masks_like
+from modularizer.progress import ProgressCallback, ignore_progress
+from modularizer.search.checkpoint import Checkpoint, Identity, weights_digest
+from modularizer.search.evolution import genetic_search
+from modularizer.search.images import ClassImages
+from modularizer.search.population import random_masks_like
 from modularizer.search.scoring import CandidateScorer
+from modularizer.search.task import Masks, SearchTask, generator_for
 from modularizer.settings import DecompositionSettings
+from modularizer.software import software_versions
 
 
-@dataclass(frozen=True, eq=False)
-class Masks:
-    """What a search found.
+@dataclass(frozen=True)
+class Resources:
+    """What a decomposition may use; none of it changes the result.
 
     Attributes:
-        kept: bool (classes, channels).
-        accuracy: of the composed model on the validation images, in [0, 1].
-        diff: mean Jaccard distance between the modules, in [0, 1].
-        history: for each generation ``fitness``, ``accuracy``, ``diff`` and ``kernels_kept`` (the
-            mean over classes) of the best combination so far.
-        passes: images x candidates that were run, sensitivity included.
+        workers: candidates that run at once, each on a thread of its own.
+        memory_limit: bytes; None for half of what is free.
+        checkpoint: file in which every step is kept, and from which an interrupted
+            decomposition goes on; None to keep nothing.
     """
 
-    kept: Tensor
-    accuracy: float
-    diff: float
-    history: tuple[Mapping[str, float], ...]
-    passes: int
+    workers: int = 1
+    memory_limit: int | None = None
+    checkpoint: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,21 +56,27 @@ class Parts:
         class_modules: one for each class, in output order; each verified against the masked
             strong network.
         plan: the strong network's slicing plan.
-        sensitivity: what each segment's loss costs.
+        sensitivity: what each segment's loss costs; None if the search had no use for it.
         masks: what the search found.
         strong_accuracy: on the validation images, in [0, 1].
         random_masks: bool (draws, classes, channels): masks that keep as many channels of each
             segment, chosen at random.
         random_accuracy: composed accuracy of each draw on the validation images.
+        passes: network x images run, by part: ``sensitivity``, ``search``, ``plain`` (what the
+            search would have run without a bracket's order and memory: classes x candidates x
+            images x generations).
+        memory: what the search did with its memory.
     """
 
     class_modules: tuple[ClassModule, ...]
     plan: SlicingPlan
-    sensitivity: Sensitivity
+    sensitivity: Sensitivity | None
     masks: Masks
     strong_accuracy: float
     random_masks: Tensor
     random_accuracy: tuple[float, ...]
+    passes: Mapping[str, int]
+    memory: MemoryPlan
 
 
 def decompose(
@@ -79,6 +84,7 @@ def decompose(
     data: DataSplits,
     settings: DecompositionSettings,
     *,
+    resources: Resources | None = None,
     progress: ProgressCallback = ignore_progress,
 ) -> Parts:
     """Take a strong classifier apart into one class module for each class.
@@ -90,14 +96,18 @@ def decompose(
         strong: a trained classifier; left as it is.
         data: splits with exactly its classes.
         settings: how.
+        resources: what it may use.
         progress: told after each segment (``sensitivity``) and generation (``search``).
 
     Raises:
         DataError: if the classes differ, or one has no training or validation image.
         PlanError: if the network can't be sliced; nothing has been done then.
         DecodeError: if a decoded module differs from the masked network.
-        ModularizerError: if feature maps or scores are not finite.
+        CheckpointError: if the checkpoint is of something else, or broken.
+        ModularizerError: if feature maps or scores are not finite, the strong classifier is no
+            better than chance, or memory is short.
     """
+    resources = resources or Resources()
     _require_fitting(strong, data)
     plan = slicing_plan(strong.network, (strong.preprocessing.channels, *strong.preprocessing.size))
     if plan.outputs != len(strong.class_names):
@@ -106,110 +116,143 @@ def decompose(
             f"{len(strong.class_names)} classes; each class needs one score"
         )
     device = next(strong.parameters()).device
-    validation = strong.preprocessing.prepare(as_tensor(data.validation.images, device))
-    labels = torch.from_numpy(data.validation.labels)
-    generator = torch.Generator().manual_seed(settings.seed)
-    _require_sliceable(strong, plan, validation[:2])
-
-    by_class = [
-        strong.preprocessing.prepare(as_tensor(data.train.of_class(name), device))
-        for name in strong.class_names
-    ]
-    weight = importance(strong.network, plan, by_class, batch_size=settings.batch_size)
-    if not torch.isfinite(weight).all():
-        raise ModularizerError(
-            "feature maps of the training images hold NaN or infinity; the strong model's "
-            "activations overflow, or its weights are broken"
+    largest = min(settings.batch_size, len(data.validation))
+    probe = strong.prepare(as_tensor(data.validation.images[:largest], device))
+    _require_sliceable(strong, plan, probe[:2])
+    workers = 1 if device.type == "cuda" else resources.workers
+    memory = plan_memory(strong.network, probe, limit=resources.memory_limit, workers=workers)
+    checkpoint = Checkpoint(resources.checkpoint, _identity(strong, data, settings))
+    images = ClassImages(
+        data.validation,
+        prepare=strong.prepare,
+        device=device,
+        micro_batch=settings.batch_size,
+        keep_bytes=memory.prepared,
+    )
+    with CandidateScorer(
+        strong.network,
+        plan,
+        images,
+        workers=memory.workers,
+        precision=settings.precision,
+        remember_bytes=memory.remembered,
+    ) as scorer:
+        weight = _importance(strong, data.train, plan, settings, device, checkpoint)
+        task = SearchTask(scorer, weight, settings, checkpoint, progress)
+        strong_accuracy = scorer.composed_accuracy(
+            torch.ones(len(strong.class_names), plan.channels, dtype=torch.bool)
         )
-    grouping = group_channels(
-        weight,
-        plan,
-        few=settings.few_groups,
-        many=settings.many_groups,
-        wide=settings.wide_segment,
-    )
-    scorer = CandidateScorer(strong.network, plan, validation, batch_size=settings.batch_size)
-    sensitivity = measure_sensitivity(
-        plan,
-        weight,
-        lambda masks: scorer.composed_accuracy(masks, labels),
-        tolerated_loss=settings.tolerated_loss,
-        progress=progress,
-    )
-    masks = _search(scorer, grouping, sensitivity, labels, settings, generator, progress)
-    segments = [segment.channels for segment in plan.segments]
-    random_masks = torch.stack(
-        [random_masks_like(masks.kept, segments, generator) for _ in range(settings.random_draws)]
-    )
+        _require_better_than_chance(strong_accuracy, data.validation)
+        sensitivity, measuring = None, 0
+        if settings.first_population != "random":
+            sensitivity, measuring = _sensitivity(task, strong_accuracy)
+        masks = genetic_search(task, sensitivity)
+        random_masks, random_accuracy = _random_masks(task, masks)
+    probe = probe[:32]
     return Parts(
         class_modules=tuple(
-            _class_module(strong, plan, kept, output, validation[:32])
+            _class_module(strong, plan, kept, output, probe)
             for output, kept in enumerate(masks.kept)
         ),
         plan=plan,
         sensitivity=sensitivity,
         masks=masks,
-        strong_accuracy=sensitivity.unharmed,
+        strong_accuracy=strong_accuracy,
         random_masks=random_masks,
-        random_accuracy=tuple(scorer.composed_accuracy(draw, labels) for draw in random_masks),
+        random_accuracy=random_accuracy,
+        passes={
+            "sensitivity": measuring,
+            "search": masks.passes,
+            "plain": len(masks.history) * len(masks.kept) * settings.candidates * images.total,
+        },
+        memory=memory,
     )
 
 
-def _search(
-    scorer: CandidateScorer,
-    grouping: Grouping,
-    sensitivity: Sensitivity,
-    labels: Tensor,
+def _identity(strong: Classifier, data: DataSplits, settings: DecompositionSettings) -> Identity:
+    task = {
+        "architecture": strong.architecture.model_dump(mode="json"),
+        "preprocessing": strong.preprocessing.model_dump(mode="json"),
+        "weights": weights_digest(strong.network),
+        "data": data.fingerprint,
+        "settings": settings.model_dump(mode="json"),
+        "device": next(strong.parameters()).device.type,
+    }
+    return Identity(task, software_versions("patchbay", "torch", "numpy"))
+
+
+def _importance(
+    strong: Classifier,
+    train: ImageSet,
+    plan: SlicingPlan,
     settings: DecompositionSettings,
-    generator: torch.Generator,
-    progress: ProgressCallback,
-) -> Masks:
-    classes = len(grouping.group_of_channel)
-    kernels = scorer.plan.kernels_per_channel
-    state = SearchState(
-        first_population(
-            grouping,
-            sensitivity.sensitive,
-            classes=classes,
-            candidates=settings.candidates,
-            generator=generator,
-        )
+    device: torch.device,
+    checkpoint: Checkpoint,
+) -> Tensor:
+    if (saved := checkpoint.load("importance")) is not None:
+        return saved.tensors["importance"]
+    images = ClassImages(
+        train,
+        prepare=strong.prepare,
+        device=device,
+        micro_batch=settings.batch_size,
+        keep_bytes=0,  # each is looked at once
     )
-    history: list[dict[str, float]] = []
-    best: tuple[Tensor, float] | None = None
-    while state.generation < settings.generations and state.stale < settings.patience:
-        bits = grouping.keeping_a_group(
-            ask(
-                state,
-                parents=settings.parents,
-                mutation_rate=settings.mutation_rate,
-                generator=generator,
-            )
+    found = importance(
+        strong.network, plan, [images.batches(label) for label in range(len(images.counts))]
+    )
+    if not torch.isfinite(found).all():
+        raise ModularizerError(
+            "feature maps of the training images hold NaN or infinity; the strong model's "
+            "activations overflow, or its weights are broken"
         )
-        masks = grouping.masks(bits)
-        result = run_bracket(
-            scorer.columns(masks),
-            labels,
-            jaccard_distances(masks.flatten(0, 1), kernels),
-            alpha=settings.alpha,
-            top=settings.top,
-            generator=generator,
-            keep=None if best is None else torch.zeros(classes, dtype=torch.int64),
+    checkpoint.save("importance", {"importance": found}, {})
+    return found
+
+
+def _sensitivity(task: SearchTask, strong_accuracy: float) -> tuple[Sensitivity, int]:
+    """The sensitivity of each segment, and the passes that measuring it took."""
+    saved = task.checkpoint.load("sensitivity")
+    before = task.scorer.work.passes - (0 if saved is None else saved.facts["passes"])
+
+    def keep(rows: Tensor) -> None:
+        passes = task.scorer.work.passes - before
+        task.checkpoint.save("sensitivity", {"accuracy": rows}, {"passes": passes})
+
+    found = measure_sensitivity(
+        task.plan,
+        task.importance,
+        task.scorer.composed_accuracy,
+        unharmed=strong_accuracy,
+        tolerated_loss=task.settings.tolerated_loss,
+        known=None if saved is None else saved.tensors["accuracy"],
+        on_segment=keep,
+        progress=task.progress,
+    )
+    return found, task.scorer.work.passes - before
+
+
+def _random_masks(task: SearchTask, masks: Masks) -> tuple[Tensor, tuple[float, ...]]:
+    """Masks that keep as much, chosen at random, and how the models composed of them do."""
+    generator = generator_for(task.settings.seed, "random masks")
+    segments = [segment.channels for segment in task.plan.segments]
+    draws = [
+        random_masks_like(masks.kept, segments, generator)
+        for _ in range(task.settings.random_draws)
+    ]
+    return torch.stack(draws), tuple(task.scorer.composed_accuracy(draw) for draw in draws)
+
+
+def _require_better_than_chance(accuracy: float, validation: ImageSet) -> None:
+    counts = torch.bincount(torch.from_numpy(validation.labels))
+    chance = float(counts.max()) / len(validation)
+    spread = (chance * (1 - chance) / len(validation)) ** 0.5
+    if accuracy <= chance + 2 * spread:
+        raise ModularizerError(
+            f"the strong model is right on {accuracy:.3f} of {len(validation)} validation images; "
+            f"always naming the most frequent class is right on {chance:.3f}. There is nothing "
+            "to take apart: train it first, or check that the data is what it was trained on"
         )
-        state = tell(state, bits, result)
-        if best is None or state.stale == 0:
-            best = (masks[torch.arange(classes), result.combination], result.accuracy)
-        history.append(
-            {
-                "fitness": state.best_fitness,
-                "accuracy": best[1],
-                "diff": diff(best[0], kernels),
-                "kernels_kept": float(scorer.plan.kernels_kept(best[0]).double().mean()),
-            }
-        )
-        progress(Progress("search", state.generation, settings.generations, history[-1]))
-    assert best is not None  # settings ask for at least one generation
-    return Masks(best[0], best[1], history[-1]["diff"], tuple(history), scorer.passes)
 
 
 def _class_module(

@@ -27,3 +27,7 @@ class CalibrationError(ModularizerError):
 
 class PatchError(ModularizerError):
     """A patch doesn't fit the weak model."""
+
+
+class CheckpointError(ModularizerError):
+    """A search can't go on from its checkpoint: it is broken, or of something else."""

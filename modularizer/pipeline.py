@@ -16,7 +16,7 @@ from modularizer.assembly.patched import Patch, PatchedClassifier, predict_both
 from modularizer.classifier import Classifier, predict
 from modularizer.cost import count_cost
 from modularizer.datasets.images import DataSplits, ImageSet
-from modularizer.decomposition import Parts, decompose
+from modularizer.decomposition import Parts, Resources, decompose
 from modularizer.metrics import METRICS, PatchEvaluation, evaluate_patch
 from modularizer.progress import ProgressCallback, ignore_progress
 from modularizer.records import (
@@ -123,6 +123,7 @@ def run_decomposition(
     strong_uri: str,
     settings: DecompositionSettings,
     sink: ModelSink,
+    resources: Resources | None = None,
     progress: ProgressCallback = ignore_progress,
 ) -> RegisteredDecomposition:
     """Take a strong classifier apart, calibrate its modules and hand them to the sink.
@@ -134,9 +135,11 @@ def run_decomposition(
         strong_uri: its address, for the lineage.
         settings: how to search.
         sink: where the modules go.
+        resources: what the search may use; its checkpoint is removed once the modules are in
+            the sink.
         progress: told after each segment and generation.
     """
-    parts = decompose(strong, data, settings, progress=progress)
+    parts = decompose(strong, data, settings, resources=resources, progress=progress)
     whole = count_cost(strong.network, strong.preprocessing)
     classes = []
     for one in parts.class_modules:
@@ -164,13 +167,17 @@ def run_decomposition(
             "composed_accuracy": parts.masks.accuracy,
             "random_accuracy": float(np.mean(parts.random_accuracy)),
             "diff": parts.masks.diff,
-            "passes": parts.masks.passes,
+            "passes": parts.passes["search"],
+            "plain_passes": parts.passes["plain"],
+            "sensitivity_passes": parts.passes["sensitivity"],
         },
         history=parts.masks.history,
         provenance=_provenance(data, settings, {}),
         sensitivity=_sensitivity_curves(parts),
     )
     uris = sink.add_decomposition(record, strong_uri=strong_uri)
+    if resources is not None and resources.checkpoint is not None:
+        resources.checkpoint.unlink(missing_ok=True)
     modules = tuple(
         RegisteredModule(uri, one.class_module, one.calibration)
         for uri, one in zip(uris, classes, strict=True)
@@ -264,6 +271,8 @@ def evaluation_metrics(evaluations: Sequence[PatchEvaluation], *, prefix: str) -
 def _sensitivity_curves(parts: Parts) -> list[dict[str, float]]:
     names = ["+".join(segment.layers) for segment in parts.plan.segments]
     found = parts.sensitivity
+    if found is None:
+        return []
     steps = [[found.unharmed] * len(names), *found.accuracy.T.tolist()]
     return [dict(zip(names, step, strict=True)) for step in steps]
 

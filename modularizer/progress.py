@@ -15,12 +15,14 @@ class Progress:
         done: steps done.
         total: steps in all, as far as is known.
         metrics: what is known by now, name to value.
+        seconds: what the step took, by part; ``total`` is the whole.
     """
 
     stage: str
     done: int
     total: int
     metrics: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 ProgressCallback = Callable[[Progress], None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -10,6 +10,7 @@ Ratio = Annotated[float, Field(ge=0, le=1)]
 # Upper ends are far above what anyone needs, and below what torch's integers hold.
 Positive = Annotated[int, Field(ge=1, le=1_000_000)]
 AtLeastTwo = Annotated[int, Field(ge=2, le=1_000_000)]
+Natural = Annotated[int, Field(ge=0, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Pixels = Annotated[int, Field(ge=0, le=1000)]
 
@@ -37,31 +38,76 @@ class TrainingSettings(BaseModel):
 
 
 class DecompositionSettings(BaseModel):
-    """How a strong network is taken apart (section 3)."""
+    """How a strong network is taken apart (section 3).
+
+    What the paper leaves out of its text but its published code does is an option here:
+    ``first_population="weighted"``, ``elites``, ``adaptive_alpha``, ``passing="thresholds"``. So
+    are the baselines of its ablations: ``grouping``, ``first_population="random"``,
+    ``bracket=False``.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    grouping: Literal["importance", "random", "none"] = Field(
+        "importance",
+        description="channels of a group are neighbours in importance, or random; "
+        "none: a bit a channel",
+    )
     few_groups: Positive = Field(10, description="groups of a segment below wide-segment channels")
     many_groups: Positive = Field(100, description="groups of a wider segment")
     wide_segment: Positive = Field(256, description="channels from which a segment is wide")
+    first_population: Literal["sensitivity", "weighted", "random"] = Field(
+        "sensitivity",
+        description="first candidates drop more where that does no harm; weighted: "
+        "important groups stay more often, too; random: each bit a coin",
+    )
     tolerated_loss: Ratio = Field(
         0.05, description="accuracy an insensitive segment may lose with 90 % of it dropped"
     )
     candidates: AtLeastTwo = Field(100, description="candidates a class and generation (N_I)")
     parents: AtLeastTwo = Field(50, description="candidates that have children (N_P)")
+    elites: Natural = Field(0, description="candidates that go on unchanged (published code: 20)")
     mutation_rate: Ratio = Field(0.1, description="chance that a bit is flipped (p_M)")
     alpha: Ratio = Field(0.9, description="weight of accuracy against diversity in the fitness")
+    adaptive_alpha: bool = Field(
+        False, description="add to alpha what a model's accuracy lacks to 0.9 (published code)"
+    )
     generations: Positive = Field(200, description="generations at most (T)")
     patience: Positive = Field(20, description="generations without gain before the search stops")
+    bracket: bool = Field(
+        True, description="compare composed models stage by stage; without: every combination"
+    )
+    passing: Literal["top", "thresholds"] = Field(
+        "top",
+        description="which composed models pass a stage: the fittest, or those above "
+        ".95/.95/.85/.80 accuracy at 2/4/8/10 classes (published code)",
+    )
     top: Positive = Field(100, description="composed models that pass a bracket stage (N_top)")
-    batch_size: Positive = Field(500, description="images at a time; bounds the memory")
+    least_passing: Positive = Field(50, description="with thresholds: models that pass at least")
+    most_passing: Positive = Field(500, description="with thresholds: models that pass at most")
+    batch_size: Positive = Field(
+        500, description="images of a class that a candidate is given at a time; sums depend on it"
+    )
+    precision: Literal["float32", "tf32", "bfloat16"] = Field(
+        "float32", description="of the candidates' arithmetic; tf32 needs a GPU"
+    )
     random_draws: Positive = Field(5, description="random masks of the same size to compare with")
     seed: Seed = Field(0, description="of every random choice")
 
     @model_validator(mode="after")
-    def _parents_are_candidates(self) -> Self:
+    def _numbers_fit_together(self) -> Self:
         if self.parents > self.candidates:
             raise ValueError(
                 f"parents ({self.parents}) can't outnumber candidates ({self.candidates})"
+            )
+        if self.elites >= self.candidates:
+            raise ValueError(
+                f"elites ({self.elites}) must be fewer than candidates ({self.candidates}): "
+                "one place is the best combination's"
+            )
+        if self.least_passing > self.most_passing:
+            raise ValueError(
+                f"least-passing ({self.least_passing}) is more than most-passing "
+                f"({self.most_passing})"
             )
         return self

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from modularizer.architectures.catalogue import build_network
 from modularizer.architectures.spec import ArchitectureSpec
-from modularizer.classifier import Classifier, inference
+from modularizer.classifier import Classifier, inference, takes_channels_last
 from modularizer.datasets.images import DataSplits, ImageSet
 from modularizer.errors import ArchitectureError, DataError, ModularizerError
 from modularizer.preprocessing import Preprocessing, as_tensor
@@ -111,6 +111,8 @@ def _fit(
     images, labels = _on_device(data.train, preprocessing, device)
     validation = _on_device(data.validation, preprocessing, device)
     try:
+        if not takes_channels_last(network, validation[0]):
+            images, validation = images.contiguous(), (validation[0].contiguous(), validation[1])
         _scores(network, validation[0][:1], 1)
     except RuntimeError as error:
         raise DataError(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import platform
 import subprocess
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 from modularizer.records import Provenance
+from modularizer.software import software_versions
 from registry.manifest import Origin
 
 _DISTRIBUTIONS = ("patchbay", "torch", "torchvision", "numpy", "safetensors", "mlflow")
@@ -21,20 +20,9 @@ def origin_of(provenance: Provenance) -> Origin:
         seed=provenance.seed,
         data_source=provenance.data_source,
         data_fingerprint=provenance.data_fingerprint,
-        software=dict(_software()),
+        software=software_versions(*_DISTRIBUTIONS),
         git_commit=_git_commit(),
     )
-
-
-@cache
-def _software() -> tuple[tuple[str, str], ...]:
-    found = [("python", platform.python_version())]
-    for name in _DISTRIBUTIONS:
-        try:
-            found.append((name, metadata.version(name)))
-        except metadata.PackageNotFoundError:
-            continue
-    return tuple(found)
 
 
 @cache

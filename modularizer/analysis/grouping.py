@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from modularizer.analysis.plan import SlicingPlan
+
+Order = Literal["importance", "random", "none"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +45,20 @@ class Grouping:
         index = self.group_of_channel[:, None, :].expand(-1, bits.shape[1], -1)
         return bits.gather(2, index)
 
+    def bits(self, masks: Tensor) -> Tensor:
+        """The groups of which masks keep a channel; undoes `masks`.
+
+        Args:
+            masks: bool (classes, candidates, channels).
+
+        Returns:
+            bool (classes, candidates, groups).
+        """
+        index = self.group_of_channel[:, None, :].expand_as(masks)
+        shape = (*masks.shape[:2], self.groups)
+        counts = torch.zeros(shape, dtype=torch.int64).scatter_add(2, index, masks.long())
+        return counts > 0
+
     def keeping_a_group(self, bits: Tensor) -> Tensor:
         """The same bits, with the most important group put back where a segment has none left.
 
@@ -55,7 +72,14 @@ class Grouping:
 
 
 def group_channels(
-    importance: Tensor, plan: SlicingPlan, *, few: int = 10, many: int = 100, wide: int = 256
+    importance: Tensor,
+    plan: SlicingPlan,
+    *,
+    few: int = 10,
+    many: int = 100,
+    wide: int = 256,
+    order: Order = "importance",
+    generator: torch.Generator | None = None,
 ) -> Grouping:
     """Sort each segment's channels by importance and cut them into groups of neighbours.
 
@@ -65,13 +89,18 @@ def group_channels(
         few: groups of a segment with fewer than ``wide`` channels (or one a channel).
         many: groups of a segment with at least ``wide`` channels.
         wide: where few becomes many.
+        order: ``random`` sorts by chance instead, ``none`` gives each channel a group of its
+            own: the baselines of table 7.
+        generator: draws the random order.
     """
+    if order == "random":
+        importance = torch.rand(importance.shape, generator=generator)
     group_of_channel = torch.empty(importance.shape, dtype=torch.int64)
     segments = []
     start = 0
     for segment in plan.segments:
         size = len(segment)
-        groups = min(size, few if size < wide else many)
+        groups = size if order == "none" else min(size, few if size < wide else many)
         by_rank = torch.arange(size) * groups // size  # as even as whole channels allow
         ranks = importance[:, segment.channels].argsort(dim=1, stable=True).argsort(dim=1)
         group_of_channel[:, segment.channels] = start + by_rank[ranks]

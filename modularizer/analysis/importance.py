@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -12,9 +12,7 @@ from modularizer.analysis.plan import SlicingPlan
 from modularizer.classifier import inference
 
 
-def importance(
-    network: nn.Module, plan: SlicingPlan, images: Sequence[Tensor], *, batch_size: int = 500
-) -> Tensor:
+def importance(network: nn.Module, plan: SlicingPlan, images: Sequence[Iterable[Tensor]]) -> Tensor:
     """Mean over images of the sum of each channel's feature map, class by class.
 
     Feature maps are read after the activation, and after the last addition where layers are
@@ -23,8 +21,7 @@ def importance(
     Args:
         network: the whole network.
         plan: its slicing plan.
-        images: for each class its training images, prepared: float (m, C, H, W).
-        batch_size: images at a time; bounds the memory.
+        images: for each class batches of its training images, prepared: float (m, C, H, W).
 
     Returns:
         float64 (classes, plan.channels).
@@ -34,9 +31,11 @@ def importance(
     with inference(network):
         for of_class in images:
             observer.total = torch.zeros(plan.channels, dtype=torch.float64)
-            for batch in of_class.split(batch_size):
+            count = 0
+            for batch in of_class:
                 observer.run(batch)
-            rows.append(observer.total / len(of_class))
+                count += len(batch)
+            rows.append(observer.total / count)
     return torch.stack(rows)
 
 

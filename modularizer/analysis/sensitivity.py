@@ -43,8 +43,11 @@ def measure_sensitivity(
     importance: Tensor,
     composed_accuracy: Callable[[Tensor], float],
     *,
+    unharmed: float,
     tolerated_loss: float = 0.05,
     drop_ratios: Sequence[float] = DROP_RATIOS,
+    known: Tensor | None = None,
+    on_segment: Callable[[Tensor], None] = lambda _: None,
     progress: ProgressCallback = ignore_progress,
 ) -> Sensitivity:
     """Drop each segment's least important channels, for every class at once, and look.
@@ -54,21 +57,23 @@ def measure_sensitivity(
         importance: float (classes, plan.channels).
         composed_accuracy: accuracy of the model composed of masks, bool (classes, channels), on
             validation images.
+        unharmed: that of the model that keeps everything.
         tolerated_loss: what an insensitive segment may lose at the highest ratio; 0.05 in the
             paper.
         drop_ratios: in rising order; 10 % to 90 % in the paper.
+        known: float64 (first segments, drop ratios): what an interrupted measurement had found.
+        on_segment: given all that is known after each segment, to keep it.
         progress: told after each segment.
     """
-    everything = torch.ones(importance.shape, dtype=torch.bool)
-    unharmed = composed_accuracy(everything)
-    rows = []
-    for index in range(len(plan.segments)):
+    rows: list[list[float]] = [] if known is None else known.tolist()
+    for index in range(len(rows), len(plan.segments)):
         rows.append(
             [
                 composed_accuracy(least_important_dropped(importance, plan, index, ratio))
                 for ratio in drop_ratios
             ]
         )
+        on_segment(torch.tensor(rows, dtype=torch.float64))
         progress(Progress("sensitivity", index + 1, len(plan.segments)))
     return Sensitivity(
         tuple(drop_ratios), torch.tensor(rows, dtype=torch.float64), unharmed, tolerated_loss

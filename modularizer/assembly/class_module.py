@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from modularizer.architectures.spec import ArchitectureSpec
+from modularizer.classifier import ImageNetwork
 from modularizer.preprocessing import Preprocessing
 
 
-class ClassModule(nn.Module):
+class ClassModule(ImageNetwork):
     """The part of a strong network that scores one class, physically smaller than the whole.
 
     Args:
@@ -31,17 +32,15 @@ class ClassModule(nn.Module):
         class_name: str,
         preprocessing: Preprocessing,
     ) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network, preprocessing)
         self.architecture = architecture
         self.kept = kept.to(torch.bool).cpu()
         self.output = output
         self.class_name = class_name
-        self.preprocessing = preprocessing
 
     def run(self, prepared: Tensor) -> Tensor:
         """The class's raw score of prepared images: float32 (N,)."""
-        scores: Tensor = self.network(prepared)
+        scores: Tensor = self.network(self.laid_out(prepared))
         return scores.flatten()
 
     def forward(self, images: Tensor) -> Tensor:

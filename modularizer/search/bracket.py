@@ -2,17 +2,55 @@
 
 Classes are paired at random. All two-class models of a pair are scored on the images of their
 two classes; the best go on to be paired into four-class models, and so on until all classes are
-in. Every candidate has been run once before: a composed model is an argmax over known columns.
+in. A composed model is an argmax over columns of scores: a candidate is run once on an image,
+only on images of the classes that it meets, and no further than it gets.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from modularizer.errors import ModularizerError
+from modularizer.search.fitness import Fitness, Passing
+
+MOST_MODELS = 4_000_000
+"""How many models a bracket without stages may hold at once."""
+
+
+class Candidates(Protocol):
+    """What a bracket asks about the candidates; tensors on one device."""
+
+    @property
+    def image_counts(self) -> Sequence[int]:
+        """Images of each class, in class order."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """Candidates a class."""
+        ...
+
+    def scores(self, label: int, candidates: Tensor, image_classes: Sequence[int]) -> Tensor:
+        """Scores of class ``label`` that some of its candidates give.
+
+        Args:
+            label: whose candidates.
+            candidates: int64 (k,), each once.
+            image_classes: on the images of these classes.
+
+        Returns:
+            float32 (k, images), in the order of ``image_classes``.
+        """
+        ...
+
+    def distances(self, first: int, of_first: Tensor, second: int, of_second: Tensor) -> Tensor:
+        """Jaccard distances between candidates of two classes: float32 (k of one, k of other)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -23,7 +61,7 @@ class BracketResult:
         combination: int64 (classes,): for each class, the candidate in the best composed model.
         accuracy: its accuracy on all images, in [0, 1].
         diff: its mean Jaccard distance over pairs, in [0, 1].
-        fitness: ``alpha * accuracy + (1 - alpha) * diff``.
+        fitness: what the two are worth together.
         standing: float64 (classes, candidates): the number of classes of the largest model that
             a candidate took part in, plus half its best fitness there, so that the size decides
             first. Comparable within a class.
@@ -42,31 +80,26 @@ class _Team:
 
     Attributes:
         classes: which classes, in the order of the columns of ``members``.
-        members: int64 (models, classes of the team): the candidate of each class.
+        members: int64 (models, classes of the team): the candidate of each class. Row 0 is the
+            combination that must stay in, where there is one.
         winning: float32 (models, images of the team): the true class's score where the model is
-            right, -inf where it is wrong.
-        images: int64: which images belong to the team's classes.
+            right, -inf where it is wrong; None while that is not known (of a lone class).
         distance: float64 (models,): sum of Jaccard distances over the model's pairs.
-        kept: the row of ``members`` that must stay in, or None.
         accuracy: float64 (models,).
     """
 
     classes: tuple[int, ...]
     members: Tensor
-    winning: Tensor
-    images: Tensor
+    winning: Tensor | None
     distance: Tensor
-    kept: int | None
     accuracy: Tensor
 
 
 def run_bracket(
-    columns: Tensor,
-    labels: Tensor,
-    distances: Tensor,
+    candidates: Candidates,
     *,
-    alpha: float,
-    top: int,
+    fitness: Fitness,
+    passing: Passing | None,
     generator: torch.Generator,
     keep: Tensor | None = None,
 ) -> BracketResult:
@@ -75,136 +108,188 @@ def run_bracket(
     Where scores are equal the class with the lower index wins, as in ``argmax``.
 
     Args:
-        columns: float32 (classes, candidates, images): each candidate's score of its own class.
-        labels: int64 (images,).
-        distances: float32 (classes * candidates, classes * candidates): Jaccard distances.
-        alpha: weight of the accuracy against the distance, in [0, 1].
-        top: models of a stage that go on to the next.
-        generator: pairs the classes.
+        candidates: of every class, with their scores and distances.
+        fitness: what a composed model is worth.
+        passing: which models of a stage go on to the next; None for all of them, which is no
+            bracket any more but every combination, for small cases.
+        generator: pairs the classes; on the CPU.
         keep: int64 (classes,): a combination that stays in to the end, or None.
 
     Raises:
-        ModularizerError: if there are fewer than two classes, a class has no image, or a score
-            is not finite.
+        ModularizerError: if there are fewer than two classes, a class has no image, a score is
+            not finite, or every combination is asked for and there are too many.
     """
-    classes, candidates, _ = columns.shape
+    classes = len(candidates.image_counts)
     if classes < 2:
         raise ModularizerError(f"a bracket needs at least two classes, found {classes}")
-    finite = torch.isfinite(columns).all(dim=2)
-    if not finite.all():
-        label, candidate = (~finite).nonzero()[0].tolist()
-        raise ModularizerError(
-            f"candidate {candidate} of class {label} gives NaN or infinite scores; the strong "
-            "model's activations overflow, or its images are broken"
-        )
-    missing = sorted(set(range(classes)) - set(labels.unique().tolist()))
+    missing = [label for label, count in enumerate(candidates.image_counts) if not count]
     if missing:
         raise ModularizerError(f"no validation image of class {missing}; each class needs some")
-    scores = _Scores(columns, labels, distances.view(classes, candidates, classes, candidates))
-    standing = torch.zeros(classes, candidates, dtype=torch.float64)
+    if passing is None and candidates.count**classes > MOST_MODELS:
+        raise ModularizerError(
+            f"{candidates.count} candidates of {classes} classes make {candidates.count}^{classes} "
+            f"models; without a bracket at most {MOST_MODELS:,} can be compared"
+        )
+    stages = _Stages(candidates, fitness, passing, keep is not None)
     order = torch.randperm(classes, generator=generator).tolist()
-    teams = [scores.lone(c, None if keep is None else int(keep[c])) for c in order]
+    teams = [stages.lone(label, None if keep is None else int(keep[label])) for label in order]
     while len(teams) > 1:
         pairs = zip(teams[0::2], teams[1::2], strict=False)
         waiting = teams[len(teams) // 2 * 2 :]
-        teams = [_merge(a, b, scores, alpha, top, standing) for a, b in pairs] + waiting
+        teams = [stages.merge(a, b) for a, b in pairs] + waiting
     (final,) = teams
-    fitness = _fitness(final.accuracy, final.distance, classes, alpha)
-    best = int(fitness.argmax())
+    values = fitness(final.accuracy, final.distance / _pairs(classes))
+    best = int(values.argmax())
     combination = torch.empty(classes, dtype=torch.int64)
-    combination[list(final.classes)] = final.members[best]
+    combination[list(final.classes)] = final.members[best].cpu()
     return BracketResult(
         combination=combination,
         accuracy=float(final.accuracy[best]),
         diff=float(final.distance[best]) / _pairs(classes),
-        fitness=float(fitness[best]),
-        standing=standing,
+        fitness=float(values[best]),
+        standing=torch.stack(stages.standing).cpu(),
     )
 
 
-class _Scores:
-    """The columns, in the form in which models are compared."""
+class _Stages:
+    """Merges teams, and notes how far each candidate got."""
 
-    def __init__(self, columns: Tensor, labels: Tensor, distances: Tensor) -> None:
-        self.columns = columns
-        # Beating a class with a higher index needs no more than being equal to it: >= s is
-        # > the float below s, so that one comparison serves both.
-        self.below = torch.nextafter(columns, torch.tensor(-torch.inf))
-        self.labels = labels
-        self.distances = distances
+    def __init__(
+        self,
+        candidates: Candidates,
+        fitness: Fitness,
+        passing: Passing | None,
+        keeps_one: bool,
+    ) -> None:
+        self.candidates = candidates
+        self.fitness = fitness
+        self.passing = passing
+        self.keeps_one = keeps_one
+        self.standing = [
+            torch.zeros(candidates.count, dtype=torch.float64) for _ in candidates.image_counts
+        ]
 
     def lone(self, label: int, kept: int | None) -> _Team:
         """The one-class models of a class: always right."""
-        images = (self.labels == label).nonzero().flatten()
-        candidates = self.columns.shape[1]
+        count = self.candidates.count
+        members = torch.arange(count)
+        if kept is not None:
+            members = torch.cat([members[kept : kept + 1], members[:kept], members[kept + 1 :]])
         return _Team(
             classes=(label,),
-            members=torch.arange(candidates)[:, None],
-            winning=self.columns[label][:, images].contiguous(),
-            images=images,
-            distance=torch.zeros(candidates, dtype=torch.float64),
-            kept=kept,
-            accuracy=torch.ones(candidates, dtype=torch.float64),
+            members=members[:, None],
+            winning=None,
+            distance=torch.zeros(count, dtype=torch.float64),
+            accuracy=torch.ones(count, dtype=torch.float64),
         )
 
-    def to_beat(self, team: _Team, images: Tensor) -> Tensor:
-        """What another class's score must exceed: float32 (models, images)."""
-        labels = self.labels[images]
-        highest = torch.full((len(team.members), len(images)), -torch.inf)
-        for position, label in enumerate(team.classes):
-            column = torch.where(
-                label < labels, self.columns[label][:, images], self.below[label][:, images]
-            )
-            torch.maximum(highest, column[team.members[:, position]], out=highest)
-        return highest
+    def merge(self, first: _Team, second: _Team) -> _Team:
+        """Score every model of the first team with every model of the second; keep the best."""
+        first_won, second_bar = self._scores(first, second)
+        second_won, first_bar = self._scores(second, first)
+        classes = first.classes + second.classes
+        right = _count_right(first_won, first_bar) + _count_right(second_won, second_bar).T
+        accuracy = right.to(torch.float64) / (first_won.shape[1] + second_won.shape[1])
+        distance = (
+            first.distance.to(right.device)[:, None]
+            + second.distance.to(right.device)[None, :]
+            + self._distances(first, second, right.device)
+        )
+        fitness = self.fitness(accuracy, distance / _pairs(len(classes)))
+        self._note_standing(first, fitness.amax(dim=1), len(classes))
+        self._note_standing(second, fitness.amax(dim=0), len(classes))
 
-    def between(self, first: _Team, second: _Team) -> Tensor:
+        chosen = self._chosen(fitness.flatten(), accuracy.flatten(), len(classes))
+        width = len(second.members)
+        i, j = chosen // width, chosen % width
+        winning = None
+        if len(classes) < len(self.candidates.image_counts):  # nobody is left to compare with
+            winning = torch.cat(
+                [
+                    torch.where(first_won[i] > first_bar[j], first_won[i], -torch.inf),
+                    torch.where(second_won[j] > second_bar[i], second_won[j], -torch.inf),
+                ],
+                dim=1,
+            )
+        members = torch.cat([first.members.to(i.device)[i], second.members.to(j.device)[j]], dim=1)
+        return _Team(classes, members, winning, distance[i, j], accuracy[i, j])
+
+    def _chosen(self, fitness: Tensor, accuracy: Tensor, classes: int) -> Tensor:
+        """Indices of the models that go on; what must stay in comes first."""
+        if self.passing is None:
+            return torch.arange(len(fitness), device=fitness.device)
+        if not self.keeps_one:
+            return self.passing.chosen(fitness, accuracy, classes)
+        kept = torch.zeros(1, dtype=torch.int64, device=fitness.device)  # row 0 of both teams
+        if len(fitness) == 1:
+            return kept
+        return torch.cat([kept, 1 + self.passing.chosen(fitness[1:], accuracy[1:], classes)])
+
+    def _scores(self, team: _Team, other: _Team) -> tuple[Tensor, Tensor]:
+        """A team's winning scores on its images, and what it gives on the other team's images.
+
+        Returns:
+            winning: float32 (models, images of the team).
+            bar: float32 (models, images of the other team): what the true class must exceed.
+        """
+        highest: Tensor | None = None
+        winning = team.winning
+        for position, label in enumerate(team.classes):
+            distinct, where = team.members[:, position].unique(return_inverse=True)
+            own = () if team.winning is not None else (label,)
+            found = self.candidates.scores(label, distinct, (*own, *other.classes))
+            _require_finite(found, label, distinct)
+            if own:
+                count = self.candidates.image_counts[label]
+                winning, found = found[:, :count][where], found[:, count:]
+            bar = self._to_beat(label, found, other.classes)[where]
+            highest = bar if highest is None else torch.maximum(highest, bar)
+        assert winning is not None
+        assert highest is not None
+        return winning, highest
+
+    def _to_beat(self, label: int, found: Tensor, image_classes: Sequence[int]) -> Tensor:
+        """What an image's class must exceed to win against ``label``.
+
+        A class with a lower index needs no more than to be equal: >= s is > the float below s,
+        so that one comparison serves both.
+        """
+        lowest = torch.tensor(-torch.inf, device=found.device)
+        counts = [self.candidates.image_counts[one] for one in image_classes]
+        parts = [
+            part if label < image_class else torch.nextafter(part, lowest)
+            for image_class, part in zip(image_classes, found.split(counts, dim=1), strict=True)
+        ]
+        return torch.cat(parts, dim=1)
+
+    def _distances(self, first: _Team, second: _Team, device: torch.device) -> Tensor:
         """Sum of distances across two teams: float64 (models of first, models of second)."""
-        total = torch.zeros(len(first.members), len(second.members), dtype=torch.float64)
-        for i, a in enumerate(first.classes):
-            for j, b in enumerate(second.classes):
-                rows = self.distances[a, :, b][first.members[:, i]]
-                total += rows[:, second.members[:, j]]
+        shape = (len(first.members), len(second.members))
+        total = torch.zeros(shape, dtype=torch.float64, device=device)
+        of_second = [column.unique(return_inverse=True) for column in second.members.T]
+        for a, column in zip(first.classes, first.members.T, strict=True):
+            distinct, where = column.unique(return_inverse=True)
+            for b, (others, place) in zip(second.classes, of_second, strict=True):
+                between = self.candidates.distances(a, distinct, b, others)
+                total += between.to(device)[where][:, place]
         return total
 
+    def _note_standing(self, team: _Team, best: Tensor, size: int) -> None:
+        worth = size + best / 2
+        for position, label in enumerate(team.classes):
+            known = self.standing[label].to(best.device)
+            members = team.members[:, position].to(best.device)
+            self.standing[label] = known.scatter_reduce(0, members, worth, "amax")
 
-def _merge(
-    first: _Team,
-    second: _Team,
-    scores: _Scores,
-    alpha: float,
-    top: int,
-    standing: Tensor,
-) -> _Team:
-    """Score every model of the first team with every model of the second; keep the best."""
-    first_bar = scores.to_beat(second, first.images)
-    second_bar = scores.to_beat(first, second.images)
-    right = _count_right(first.winning, first_bar) + _count_right(second.winning, second_bar).T
-    classes = first.classes + second.classes
-    images = torch.cat([first.images, second.images])
-    accuracy = right.to(torch.float64) / len(images)
-    distance = first.distance[:, None] + second.distance[None, :] + scores.between(first, second)
-    fitness = _fitness(accuracy, distance, len(classes), alpha)
-    _note_standing(standing, first, fitness.amax(dim=1), len(classes))
-    _note_standing(standing, second, fitness.amax(dim=0), len(classes))
 
-    width = len(second.members)
-    chosen = fitness.flatten().topk(min(top, fitness.numel())).indices
-    kept = None
-    if first.kept is not None and second.kept is not None:
-        chosen, kept = _holding(chosen, first.kept * width + second.kept)
-    i, j = chosen // width, chosen % width
-    first_won = torch.where(first.winning[i] > first_bar[j], first.winning[i], -torch.inf)
-    second_won = torch.where(second.winning[j] > second_bar[i], second.winning[j], -torch.inf)
-    return _Team(
-        classes=classes,
-        members=torch.cat([first.members[i], second.members[j]], dim=1),
-        winning=torch.cat([first_won, second_won], dim=1),
-        images=images,
-        distance=distance[i, j],
-        kept=kept,
-        accuracy=accuracy[i, j],
-    )
+def _require_finite(scores: Tensor, label: int, candidates: Tensor) -> None:
+    finite = torch.isfinite(scores).all(dim=1)
+    if not finite.all():
+        candidate = int(candidates[(~finite).nonzero()[0, 0]])
+        raise ModularizerError(
+            f"candidate {candidate} of class {label} gives NaN or infinite scores; the strong "
+            "model's activations overflow, or its images are broken"
+        )
 
 
 def _count_right(winning: Tensor, bar: Tensor) -> Tensor:
@@ -212,22 +297,5 @@ def _count_right(winning: Tensor, bar: Tensor) -> Tensor:
     return torch.stack([(row > bar).sum(dim=1) for row in winning])
 
 
-def _fitness(accuracy: Tensor, distance: Tensor, classes: int, alpha: float) -> Tensor:
-    return alpha * accuracy + (1 - alpha) * distance / _pairs(classes)
-
-
 def _pairs(classes: int) -> int:
     return classes * (classes - 1) // 2
-
-
-def _note_standing(standing: Tensor, team: _Team, best: Tensor, size: int) -> None:
-    for position, label in enumerate(team.classes):
-        standing[label].scatter_reduce_(0, team.members[:, position], size + best / 2, "amax")
-
-
-def _holding(chosen: Tensor, index: int) -> tuple[Tensor, int]:
-    """The chosen indices and ``index``, beside them if it was not among them; and where it is."""
-    found: list[int] = (chosen == index).nonzero().flatten().tolist()
-    if found:
-        return chosen, found[0]
-    return torch.cat([chosen, torch.tensor([index])]), len(chosen)

@@ -6,20 +6,23 @@ import torch
 from torch import Tensor
 
 
-def jaccard_distances(masks: Tensor, weights: Tensor) -> Tensor:
-    """The Jaccard distance between the kernel sets of every two masks, by one matrix product.
+def jaccard_distances(first: Tensor, second: Tensor, weights: Tensor) -> Tensor:
+    """The Jaccard distance between every kernel set of one batch and every one of another.
+
+    One matrix product: what two sets share is a product of their masks.
 
     Args:
-        masks: bool (masks, channels).
+        first: bool (masks, channels).
+        second: bool (others, channels).
         weights: int64 (channels,): kernels that each channel stands for.
 
     Returns:
-        float32 (masks, masks), in [0, 1]; 0 between two empty sets.
+        float32 (masks, others), in [0, 1]; 0 between two empty sets.
     """
-    members = masks.to(torch.float32)  # sums of kernels stay below 2**24: exact in float32
-    shared = members @ (members * weights.to(torch.float32)).T
-    sizes = shared.diagonal()
-    union = sizes[:, None] + sizes[None, :] - shared
+    kernels = weights.to(torch.float32)  # sums of kernels stay below 2**24: exact in float32
+    a, b = first.to(torch.float32), second.to(torch.float32)
+    shared = (a * kernels) @ b.T
+    union = (a @ kernels)[:, None] + (b @ kernels)[None, :] - shared
     return 1 - torch.where(union > 0, shared / union.clamp_min(1), 1.0)
 
 
@@ -39,4 +42,4 @@ def diff(masks: Tensor, weights: Tensor) -> float:
     if len(masks) < 2:
         return 0.0
     rows, columns = torch.triu_indices(len(masks), len(masks), offset=1)
-    return float(jaccard_distances(masks, weights)[rows, columns].mean())
+    return float(jaccard_distances(masks, masks, weights)[rows, columns].mean())

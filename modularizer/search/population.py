@@ -15,6 +15,7 @@ def first_population(
     classes: int,
     candidates: int,
     generator: torch.Generator,
+    by_importance: bool = False,
     sensitive_drop: tuple[float, float] = (0.1, 0.5),
     insensitive_drop: tuple[float, float] = (0.5, 0.9),
 ) -> Tensor:
@@ -26,6 +27,8 @@ def first_population(
         classes: number of classes.
         candidates: candidates a class.
         generator: every random choice.
+        by_importance: draw the groups that stay with a chance that rises with their rank, as
+            the paper's published code does; else all alike.
         sensitive_drop: range of the share of bits that are 0 in a sensitive segment.
         insensitive_drop: the same in an insensitive one.
 
@@ -39,9 +42,23 @@ def first_population(
         size = segment.stop - segment.start
         ratio = low + (high - low) * torch.rand(shape, generator=generator)
         dropped = (ratio * size).round().clamp(max=size - 1)
-        order = torch.rand(*shape, size, generator=generator).argsort(dim=2).argsort(dim=2)
+        keys = torch.rand(*shape, size, generator=generator)
+        if by_importance:  # the largest of u ** (1 / weight) are a draw by weight (Efraimidis)
+            keys = keys ** (1 / torch.arange(1, size + 1))
+        order = keys.argsort(dim=2).argsort(dim=2)
         bits[..., segment] = order >= dropped[..., None]
     return bits
+
+
+def random_population(
+    grouping: Grouping, *, classes: int, candidates: int, generator: torch.Generator
+) -> Tensor:
+    """Each bit a fair coin, the paper's baseline: bool (classes, candidates, groups).
+
+    A segment that loses all its groups gets its most important one back.
+    """
+    coins = torch.rand(classes, candidates, grouping.groups, generator=generator) < 0.5
+    return grouping.keeping_a_group(coins)
 
 
 def random_masks_like(masks: Tensor, segments: list[slice], generator: torch.Generator) -> Tensor:

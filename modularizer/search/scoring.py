@@ -1,74 +1,269 @@
-"""Running candidates: each is decoded, run once, and leaves one column of scores."""
+"""Running candidates: only on the images that are asked for, and never twice on one."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from modularizer.analysis.plan import SlicingPlan
 from modularizer.assembly.decode import decode
-from modularizer.classifier import inference
+from modularizer.search.diversity import jaccard_distances
+from modularizer.search.images import ClassImages
+
+Precision = Literal["float32", "tf32", "bfloat16"]
+_Key = tuple[int, bytes]
+
+
+@dataclass
+class Work:
+    """What running candidates has taken so far.
+
+    Attributes:
+        passes: candidates x images, each counted once however often it was needed.
+        reruns: candidates x images that were run again, because a search was resumed or memory
+            was short.
+        seconds: by stage (``decode``, ``network``, ``diff``); of all workers together.
+    """
+
+    passes: int = 0
+    reruns: int = 0
+    seconds: dict[str, float] = field(
+        default_factory=lambda: {"decode": 0.0, "network": 0.0, "diff": 0.0}
+    )
+
+
+@dataclass(frozen=True)
+class _Job:
+    mask: Tensor
+    label: int
+    image_classes: Sequence[int]
+
+
+@dataclass(frozen=True)
+class _Done:
+    scores: dict[int, Tensor]
+    seconds: dict[str, float]
+
+
+@dataclass
+class _Known:
+    """What is known of one candidate: image class -> scores; None where they are not held."""
+
+    scores: dict[int, Tensor | None] = field(default_factory=dict)
+    fresh: bool = True
 
 
 class CandidateScorer:
-    """Scores masks of a network on one set of images.
+    """Scores masks of a network on images, class by class.
+
+    A candidate is decoded and run on one micro-batch after the other, on one thread; several
+    candidates run side by side, one a worker. So a score depends neither on the number of
+    workers nor on what was run before.
 
     Args:
-        network: the whole network.
+        network: the whole network, on the images' device.
         plan: its slicing plan.
-        images: prepared images, float (N, C, H, W).
-        batch_size: images at a time; bounds the memory.
+        images: what to score on.
+        workers: candidates that run at once; 1 on a GPU.
+        precision: of the candidates' arithmetic.
+        remember_bytes: scores are kept up to this size; what is not held is run again.
 
     Attributes:
-        passes: images x candidates run so far.
+        work: passes and seconds so far.
     """
 
     def __init__(
-        self, network: nn.Module, plan: SlicingPlan, images: Tensor, *, batch_size: int = 500
+        self,
+        network: nn.Module,
+        plan: SlicingPlan,
+        images: ClassImages,
+        *,
+        workers: int = 1,
+        precision: Precision = "float32",
+        remember_bytes: float = float("inf"),
     ) -> None:
         self.network = network
         self.plan = plan
-        self.batches = images.split(batch_size)
-        self.passes = 0
+        self.images = images
+        self.precision = precision
+        self.work = Work()
+        self.remember_bytes = remember_bytes
+        self.remembered_bytes = 0
+        self.workers = workers
+        self._known: dict[_Key, _Known] = {}
+        self._pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
 
-    def column(self, kept: Tensor, label: int) -> Tensor:
-        """One candidate's score of its own class.
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def scores(self, masks: Tensor, label: int, image_classes: Sequence[int]) -> Tensor:
+        """What candidates of one class give on the images of some classes.
 
         Args:
-            kept: bool (channels,).
+            masks: bool (k, channels).
             label: the output to score.
+            image_classes: whose images.
 
         Returns:
-            float32 (images,), on the CPU.
+            float32 (k, images), on the network's device, in the order of ``image_classes``.
         """
-        candidate = decode(self.network, self.plan, kept, output=label)
-        with inference(candidate):
-            scores = torch.cat([candidate(batch)[:, 0] for batch in self.batches])
-        self.passes += len(scores)
-        return scores.cpu()
+        keys = [_key(label, mask) for mask in masks]
+        rows = dict(zip(keys, masks, strict=True))
+        missing = {
+            key: [one for one in image_classes if self._known_of(key).scores.get(one) is None]
+            for key in rows
+        }
+        jobs = {key: _Job(rows[key], label, classes) for key, classes in missing.items() if classes}
+        found: dict[_Key, dict[int, Tensor]] = {}
+        with self._arithmetic():
+            for key, done in zip(jobs, self._pool.map(self._run, jobs.values()), strict=True):
+                found[key] = done.scores
+                for stage, seconds in done.seconds.items():
+                    self.work.seconds[stage] += seconds
+        wanted = {key: self._gathered(key, image_classes, found.get(key, {})) for key in rows}
+        return torch.stack([wanted[key] for key in keys])
 
-    def columns(self, masks: Tensor) -> Tensor:
-        """Every candidate's score of its own class.
+    def _known_of(self, key: _Key) -> _Known:
+        known = self._known.setdefault(key, _Known())
+        known.fresh = True
+        return known
+
+    def _gathered(
+        self, key: _Key, image_classes: Sequence[int], found: dict[int, Tensor]
+    ) -> Tensor:
+        known = self._known[key].scores
+        for image_class, scores in found.items():
+            if image_class in known:
+                self.work.reruns += len(scores)
+            else:
+                self.work.passes += len(scores)
+            size = scores.numel() * scores.element_size()
+            holds = self.remembered_bytes + size <= self.remember_bytes
+            known[image_class] = scores if holds else None
+            self.remembered_bytes += size if holds else 0
+        parts = []
+        for image_class in image_classes:
+            part = found.get(image_class)
+            held = known[image_class] if part is None else part
+            assert held is not None
+            parts.append(held)
+        return torch.cat(parts)
+
+    def _run(self, job: _Job) -> _Done:
+        began = perf_counter()
+        candidate = decode(self.network, self.plan, job.mask, output=job.label)
+        if self.precision == "bfloat16":
+            candidate = candidate.to(torch.bfloat16)
+        decoded = perf_counter()
+        with torch.inference_mode():
+            scores = {one: self._on_class(candidate, one) for one in job.image_classes}
+        return _Done(scores, {"decode": decoded - began, "network": perf_counter() - decoded})
+
+    def _on_class(self, candidate: nn.Module, image_class: int) -> Tensor:
+        batches = self.images.batches(image_class)
+        if self.precision == "bfloat16":
+            batches = (batch.to(torch.bfloat16) for batch in batches)
+        return torch.cat([candidate(batch)[:, 0] for batch in batches]).to(torch.float32)
+
+    def _arithmetic(self) -> AbstractContextManager[Any]:
+        """TF32 where it was asked for and only there; cuDNN would use it unasked."""
+        return torch.backends.cudnn.flags(enabled=True, allow_tf32=self.precision == "tf32")
+
+    def next_generation(self) -> None:
+        """Forget the candidates that were not asked about since the last call."""
+        self._known = {key: known for key, known in self._known.items() if known.fresh}
+        self.remembered_bytes = 0
+        for known in self._known.values():
+            known.fresh = False
+            self.remembered_bytes += sum(
+                scores.numel() * scores.element_size()
+                for scores in known.scores.values()
+                if scores is not None
+            )
+
+    def forget(self) -> None:
+        """Forget everything."""
+        self._known = {}
+        self.remembered_bytes = 0
+
+    def ran(self, masks: Tensor) -> Tensor:
+        """On which classes' images candidates have been run, as far as that is remembered.
 
         Args:
             masks: bool (classes, candidates, channels).
 
         Returns:
-            float32 (classes, candidates, images), on the CPU.
+            bool (classes, candidates, image classes).
         """
-        return torch.stack(
-            [
-                torch.stack([self.column(kept, label) for kept in of_class])
-                for label, of_class in enumerate(masks)
-            ]
+        found = torch.zeros(*masks.shape[:2], len(self.images.counts), dtype=torch.bool)
+        for label, of_class in enumerate(masks):
+            for candidate, mask in enumerate(of_class):
+                known = self._known.get(_key(label, mask))
+                if known is not None:
+                    found[label, candidate, list(known.scores)] = True
+        return found
+
+    def remember(self, masks: Tensor, ran: Tensor) -> None:
+        """Count candidates as run that another process has run; shapes as in `ran`."""
+        for label, candidate in ran.any(dim=2).nonzero().tolist():
+            known = self._known_of(_key(label, masks[label, candidate]))
+            for image_class in ran[label, candidate].nonzero().flatten().tolist():
+                known.scores.setdefault(image_class, None)
+
+    def composed_accuracy(self, masks: Tensor) -> float:
+        """The accuracy of the model composed of one mask a class: bool (classes, channels)."""
+        classes = range(len(self.images.counts))
+        columns = [self.scores(masks[label][None], label, classes)[0] for label in classes]
+        labels = torch.arange(len(classes)).repeat_interleave(torch.tensor(self.images.counts))
+        predicted = torch.stack(columns).argmax(dim=0).cpu()
+        return float((predicted == labels).double().mean())
+
+
+class Generation:
+    """The candidates of one generation, as a bracket asks about them.
+
+    Args:
+        scorer: runs them.
+        masks: bool (classes, candidates, channels), on the CPU.
+    """
+
+    def __init__(self, scorer: CandidateScorer, masks: Tensor) -> None:
+        self._scorer = scorer
+        self._masks = masks
+        self.image_counts = scorer.images.counts
+        self.count = masks.shape[1]
+
+    def scores(self, label: int, candidates: Tensor, image_classes: Sequence[int]) -> Tensor:
+        """Scores of class ``label`` that some of its candidates give: float32 (k, images)."""
+        return self._scorer.scores(self._masks[label][candidates.cpu()], label, image_classes)
+
+    def distances(self, first: int, of_first: Tensor, second: int, of_second: Tensor) -> Tensor:
+        """Jaccard distances between candidates of two classes: float32 (k of one, k of other)."""
+        began = perf_counter()
+        found = jaccard_distances(
+            self._masks[first][of_first.cpu()],
+            self._masks[second][of_second.cpu()],
+            self._scorer.plan.kernels_per_channel,
         )
+        self._scorer.work.seconds["diff"] += perf_counter() - began
+        return found
 
-    def composed_accuracy(self, masks: Tensor, labels: Tensor) -> float:
-        """The accuracy of the model composed of one mask a class.
 
-        Args:
-            masks: bool (classes, channels).
-            labels: int64 (images,).
-        """
-        scores = self.columns(masks[:, None, :])[:, 0]
-        return float((scores.argmax(dim=0) == labels).double().mean())
+def _key(label: int, mask: Tensor) -> _Key:
+    return label, mask.cpu().numpy().tobytes()

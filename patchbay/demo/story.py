@@ -171,19 +171,20 @@ def _held_out(
 ) -> Accuracies:
     import torch
 
-    from modularizer.preprocessing import as_tensor
+    from modularizer.search.images import ClassImages
     from modularizer.search.scoring import CandidateScorer
 
     classifier, parts = strong.result.classifier, decomposition.parts
-    images = classifier.preprocessing.prepare(as_tensor(data.test.images))
-    labels = torch.from_numpy(data.test.labels)
-    scorer = CandidateScorer(classifier.network, parts.plan, images)
-    random = [scorer.composed_accuracy(draw, labels) for draw in parts.random_masks]
-    return Accuracies(
-        strong=scorer.composed_accuracy(torch.ones_like(parts.masks.kept), labels),
-        composed=scorer.composed_accuracy(parts.masks.kept, labels),
-        random=sum(random) / len(random),
+    images = ClassImages(
+        data.test, prepare=classifier.prepare, device=torch.device("cpu"), micro_batch=500
     )
+    with CandidateScorer(classifier.network, parts.plan, images) as scorer:
+        random = [scorer.composed_accuracy(draw) for draw in parts.random_masks]
+        return Accuracies(
+            strong=scorer.composed_accuracy(torch.ones_like(parts.masks.kept)),
+            composed=scorer.composed_accuracy(parts.masks.kept),
+            random=sum(random) / len(random),
+        )
 
 
 def write_sample(story: Story, folder: Path) -> Path:

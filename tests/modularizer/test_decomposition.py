@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from modularizer.assembly.composed import ComposedClassifier
 from modularizer.assembly.masking import masked
 from modularizer.classifier import Classifier, predict
 from modularizer.datasets.images import DataSplits, ImageSet
-from modularizer.decomposition import Parts, decompose
-from modularizer.errors import DataError, ModularizerError, PlanError
+from modularizer.decomposition import Parts, Resources, decompose
+from modularizer.errors import CheckpointError, DataError, ModularizerError, PlanError
+from modularizer.preprocessing import Preprocessing
 from modularizer.progress import Progress
 from modularizer.search.bracket import BracketResult, run_bracket
 from modularizer.search.diversity import diff
@@ -135,7 +137,7 @@ def test_a_narrow_search_keeps_and_reports_the_best_of_all_its_generations(seed:
         return results[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("modularizer.decomposition.run_bracket", remembered)
+        patch.setattr("modularizer.search.evolution.run_bracket", remembered)
         found = decompose(strong(), DATA, NARROW.model_copy(update={"seed": seed}))
     fitness = [result.fitness for result in results]
     assert fitness == sorted(fitness)  # the best so far is among each generation's models
@@ -163,11 +165,29 @@ def test_random_masks_keep_as_many_channels_of_each_segment() -> None:
             assert torch.equal(counts, found.masks.kept[:, segment.channels].sum(1))
 
 
-def test_the_passes_are_counted() -> None:
-    found, images, classes = parts(), len(DATA.validation), 3
-    sensitivity = (1 + len(found.plan.segments) * 9) * classes * images
-    search = len(found.masks.history) * classes * SETTINGS.candidates * images
-    assert found.masks.passes == sensitivity + search
+def test_passes_are_counted_and_fewer_than_running_everything_on_everything() -> None:
+    run = {"images": 0}
+
+    def counted(module: nn.Module, args: Any, made: Any) -> None:
+        if isinstance(made, Tensor) and isinstance(module, nn.Linear) and module.out_features == 1:
+            run["images"] += 0 if made.is_meta else len(made)
+
+    hook = nn.modules.module.register_module_forward_hook(counted)
+    try:
+        found = decompose(strong(), DATA, SETTINGS)
+    finally:
+        hook.remove()
+    assert same(found, parts())
+    images, classes, generations = len(DATA.validation), 3, len(found.masks.history)
+    assert found.passes["plain"] == generations * classes * SETTINGS.candidates * images
+    assert found.passes["search"] == sum(step["passes"] for step in found.masks.history)
+    assert found.passes["search"] < 0.8 * found.passes["plain"]  # three classes: little to save
+    assert found.passes["sensitivity"] <= len(found.plan.segments) * 9 * classes * images
+    # Each image through a head of one output is a pass; the strong model itself, the draws and
+    # the check of each module come on top.
+    counted_here = found.passes["search"] + found.passes["sensitivity"]
+    rest = classes * images * (1 + SETTINGS.random_draws) + (1 + classes) * 32
+    assert counted_here <= run["images"] <= counted_here + 2 * rest
 
 
 def test_the_search_stops_after_generations_without_gain() -> None:
@@ -278,3 +298,157 @@ def test_a_strong_network_with_broken_weights_is_refused(value: float) -> None:
         next(network.parameters())[0] = value
     with pytest.raises(ModularizerError, match="not finite"):
         decompose(untrained(network), DATA, SETTINGS)
+
+
+class InterruptedHereError(Exception):
+    """Stands for whatever ends a process between two steps."""
+
+
+def interrupted_after(steps: int, path: Path, settings: DecompositionSettings) -> bool:
+    """Decompose, and stop after so many steps; whether it came to that."""
+    count = 0
+
+    def stop(_: Progress) -> None:
+        nonlocal count
+        count += 1
+        if count == steps:
+            raise InterruptedHereError
+
+    try:
+        decompose(strong(), DATA, settings, resources=Resources(checkpoint=path), progress=stop)
+    except InterruptedHereError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"elites": 2, "adaptive_alpha": True, "first_population": "weighted"},
+        {"passing": "thresholds", "least_passing": 2, "most_passing": 9, "grouping": "random"},
+        {"grouping": "none", "first_population": "random", "bracket": False},
+    ],
+)
+def test_an_interrupted_decomposition_goes_on_and_ends_the_same(
+    change: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = SETTINGS.model_copy(update=change)
+    whole = decompose(strong(), DATA, settings)
+    once, everywhere = tmp_path / "once", tmp_path / "everywhere"
+    assert interrupted_after(2 + len(whole.masks.history) // 2, once, settings)
+    while interrupted_after(1, everywhere, settings):  # one step at a time
+        pass
+    for path in (once, everywhere):
+        told: list[Progress] = []
+        resources = Resources(workers=2, checkpoint=path)
+        found = decompose(strong(), DATA, settings, resources=resources, progress=told.append)
+        assert same(whole, found)
+        assert whole.passes == found.passes
+        if path == everywhere:
+            assert not told  # all was done
+        for one, other in zip(whole.class_modules, found.class_modules, strict=True):
+            states = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+            assert all(torch.equal(a, b) for a, b in states)
+
+
+def test_workers_and_memory_do_not_change_the_result() -> None:
+    generous = Resources(workers=3)
+    tight = Resources(workers=3, memory_limit=4 * parts().memory.candidate)
+    for resources in (generous, tight):
+        found = decompose(strong(), DATA, SETTINGS, resources=resources)
+        assert same(parts(), found)
+        assert found.passes == parts().passes
+    assert found.memory.workers < 3
+
+
+def test_a_checkpoint_of_other_weights_data_or_settings_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "one"
+    assert interrupted_after(4, path, SETTINGS)
+    changed = SETTINGS.model_copy(update={"batch_size": 3})
+    other = untrained(simple_rescnn(3, width=8, in_channels=1, input_size=8))
+    data = replace(DATA, validation=DATA.train)
+    for model, images, settings in (
+        (strong(), DATA, changed),
+        (other, DATA, SETTINGS),
+        (strong(), data, SETTINGS),
+    ):
+        with pytest.raises(CheckpointError, match="of another search"):
+            decompose(model, images, settings, resources=Resources(checkpoint=path))
+
+
+def test_a_strong_model_at_chance_level_is_refused_with_the_numbers() -> None:
+    network = simple_rescnn(3, width=4, in_channels=1, input_size=8)
+    with pytest.raises(ModularizerError, match=r"right on 0\.333 .* nothing to take apart"):
+        decompose(untrained(constant(network)), DATA, SETTINGS)
+
+
+def constant(network: nn.Module) -> nn.Module:
+    head = network.get_submodule("classifier")
+    assert isinstance(head, nn.Linear)
+    with torch.no_grad():
+        head.weight.zero_()
+    return network
+
+
+def test_a_hundred_classes_can_be_taken_apart() -> None:
+    names = tuple(f"class {index}" for index in range(100))
+    generator = np.random.default_rng(0)
+    prototypes = generator.integers(0, 256, (100, 8, 8, 1), dtype=np.uint8)
+
+    def of(count: int) -> ImageSet:
+        labels = np.arange(count, dtype=np.int64) % 100
+        noise = generator.integers(0, 10, (count, 8, 8, 1))
+        return ImageSet((prototypes[labels] * 0.9 + noise).astype(np.uint8), labels, names)
+
+    data = DataSplits(of(300), of(200), of(100), "prototypes")
+    spec = ArchitectureSpec(name="simple_simcnn", arguments=HUNDRED)
+    training = TrainingSettings(epochs=40, batch_size=10, learning_rate=0.02)
+    model = train_classifier(data, spec, training).classifier
+    settings = SETTINGS.model_copy(update={"candidates": 3, "parents": 2, "generations": 2})
+    found = decompose(model, data, settings)
+    assert len(found.class_modules) == 100
+    assert found.strong_accuracy > 0.5
+    assert found.passes["search"] < 0.6 * found.passes["plain"]
+
+
+HUNDRED = {"num_classes": 100, "widths": [16], "in_channels": 1, "input_size": 8}
+
+
+class WithView(nn.Module):
+    """The commonest idiom there is: ``view`` after a convolution, its width left to torch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 3, padding=1)
+        self.out = nn.Linear(6 * 64, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x).relu()
+        scores: Tensor = self.out(x.view(x.size(0), -1))
+        return scores
+
+
+def test_a_network_that_takes_contiguous_images_alone_is_served_too() -> None:
+    def coloured(images: ImageSet) -> ImageSet:
+        return ImageSet(images.images.repeat(3, axis=3), images.labels, NAMES)
+
+    train, validation, test = map(coloured, (DATA.train, DATA.validation, DATA.test))
+    data = DataSplits(train, validation, test, "bars")
+    torch.manual_seed(0)
+    network = WithView()
+    prepare = Preprocessing(size=(8, 8), channels=3, mean=(0.4,) * 3, std=(0.3,) * 3)
+    images, labels = prepare.prepare(torch.from_numpy(data.train.images)), data.train.labels
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.05)
+    for _ in range(60):
+        optimiser.zero_grad()
+        scores = network(images.contiguous())
+        nn.functional.cross_entropy(scores, torch.from_numpy(labels)).backward()
+        optimiser.step()
+    with pytest.raises(RuntimeError, match="view size"):
+        network(images)
+    model = Classifier(network, architecture=SPEC, preprocessing=prepare, class_names=NAMES)
+    found = decompose(model, data, SETTINGS)
+    predicted = predict(ComposedClassifier(found.class_modules), data.validation.images)
+    accuracy = float((predicted.argmax(axis=1) == data.validation.labels).mean())
+    assert found.masks.accuracy == pytest.approx(accuracy)

@@ -14,6 +14,13 @@ def test_the_defaults_are_the_paper_s() -> None:
     assert (search.candidates, search.parents, search.mutation_rate) == (100, 50, 0.1)
     assert (search.alpha, search.generations, search.top) == (0.9, 200, 100)
     assert search.tolerated_loss == 0.05
+    assert (search.grouping, search.first_population, search.bracket, search.passing) == (
+        "importance",
+        "sensitivity",
+        True,
+        "top",
+    )
+    assert (search.elites, search.adaptive_alpha) == (0, False)
     training = TrainingSettings()
     assert (training.epochs, training.batch_size, training.learning_rate) == (200, 128, 0.01)
     assert (training.momentum, training.weight_decay) == (0.9, 1e-4)
@@ -32,6 +39,11 @@ def test_the_defaults_are_the_paper_s() -> None:
         {"generations": 0},
         {"few_groups": 0},
         {"random_draws": 0},
+        {"elites": 100},
+        {"elites": -1},
+        {"grouping": "alphabet"},
+        {"passing": "all"},
+        {"least_passing": 9, "most_passing": 8},
         {"alpha": float("nan")},
         {"unheard_of": 1},
     ],

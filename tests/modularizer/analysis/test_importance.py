@@ -37,7 +37,7 @@ def test_importance_is_read_after_the_activation(batch_size: int) -> None:
     activations = [m for n, m in network.features.named_modules() if isinstance(m, nn.ReLU)]
     expected = by_hooks(network, activations, images)
     plan = slicing_plan(network, (3, 8, 8))
-    found = importance(network, plan, images, batch_size=batch_size)
+    found = importance(network, plan, [one.split(batch_size) for one in images])
     assert found.shape == (3, 15)
     assert found.dtype == torch.float64
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
@@ -53,7 +53,9 @@ def test_importance_of_coupled_layers_is_read_after_the_addition() -> None:
     # conv 1, conv 2 coupled with conv 4 by the addition, conv 3
     assert [len(s.layers) for s in plan.segments] == [1, 2, 1]
     expected = by_hooks(network, [relus[0], addition, relus[2]], images)
-    torch.testing.assert_close(importance(network, plan, images), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        importance(network, plan, [[one] for one in images]), expected, rtol=1e-5, atol=1e-5
+    )
 
 
 def test_importance_leaves_the_network_as_it_was() -> None:
@@ -61,8 +63,8 @@ def test_importance_leaves_the_network_as_it_was() -> None:
     plan = slicing_plan(network, (3, 4, 4))
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     with pytest.raises(RuntimeError):
-        importance(network, plan, [torch.zeros(2, 1, 4, 4)])
-    importance(network, plan, [torch.zeros(2, 3, 4, 4)])
+        importance(network, plan, [[torch.zeros(2, 1, 4, 4)]])
+    importance(network, plan, [[torch.zeros(2, 3, 4, 4)]])
     assert all(module.training for module in network.modules())
     assert all(torch.equal(before[name], now) for name, now in network.state_dict().items())
     assert not any(m._forward_hooks for m in network.modules())

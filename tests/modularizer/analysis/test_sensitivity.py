@@ -9,7 +9,6 @@ from modularizer.analysis.tracing import slicing_plan
 from modularizer.architectures.simcnn import simcnn
 from modularizer.assembly.masking import masked
 from modularizer.progress import Progress
-from modularizer.search.scoring import CandidateScorer
 
 
 def test_sensitivity_equals_a_plain_computation_on_a_small_network() -> None:
@@ -20,10 +19,6 @@ def test_sensitivity_equals_a_plain_computation_on_a_small_network() -> None:
     labels = torch.randint(3, (40,))
     weight = torch.rand(3, plan.channels)
     reports: list[Progress] = []
-    scorer = CandidateScorer(network, plan, images)
-    found = measure_sensitivity(
-        plan, weight, lambda masks: scorer.composed_accuracy(masks, labels), progress=reports.append
-    )
 
     def accuracy(dropped: list[list[int]]) -> float:
         columns = []
@@ -33,7 +28,17 @@ def test_sensitivity_equals_a_plain_computation_on_a_small_network() -> None:
                 columns.append(network(images)[:, label])
         return float((torch.stack(columns, 1).argmax(1) == labels).double().mean())
 
-    assert found.unharmed == accuracy([[], [], []])
+    kept_rows: list[Tensor] = []
+    found = measure_sensitivity(
+        plan,
+        weight,
+        lambda masks: accuracy([(~kept).nonzero().flatten().tolist() for kept in masks]),
+        unharmed=accuracy([[], [], []]),
+        on_segment=kept_rows.append,
+        progress=reports.append,
+    )
+    assert torch.equal(kept_rows[-1], found.accuracy)
+    assert torch.equal(kept_rows[0], found.accuracy[:1])
     for index, segment in enumerate(plan.segments):
         for position, ratio in enumerate(DROP_RATIOS):
             dropped = []
@@ -69,11 +74,33 @@ def test_each_mask_that_is_tried_harms_one_segment_alone() -> None:
         tried.append(masks)
         return 0.5
 
-    measure_sensitivity(plan, torch.rand(2, plan.channels), accuracy, drop_ratios=(0.2, 0.8))
-    assert len(tried) == 1 + 2 * 2
-    assert tried[0].all()
-    for masks in tried[1:3]:
+    weight = torch.rand(2, plan.channels)
+    measure_sensitivity(plan, weight, accuracy, unharmed=0.5, drop_ratios=(0.2, 0.8))
+    assert len(tried) == 2 * 2
+    for masks in tried[:2]:
         assert masks[:, 6:].all()
         assert not masks[:, :6].all()
-    for masks in tried[3:]:
+    for masks in tried[2:]:
         assert masks[:, :6].all()
+        assert not masks[:, 6:].all()
+
+
+def test_an_interrupted_measurement_goes_on_with_the_next_segment() -> None:
+    network = simcnn(2, stages=((6,), (5,), (4,)), hidden=(), input_size=8)
+    plan = slicing_plan(network, (3, 8, 8))
+    weight = torch.rand(2, plan.channels)
+
+    def share(masks: Tensor) -> float:
+        return float(masks.double().mean())
+
+    whole = measure_sensitivity(plan, weight, share, unharmed=0.5)
+    tried: list[Tensor] = []
+
+    def counted(masks: Tensor) -> float:
+        tried.append(masks)
+        return share(masks)
+
+    known = whole.accuracy[:2]
+    rest = measure_sensitivity(plan, weight, counted, unharmed=0.5, known=known)
+    assert torch.equal(rest.accuracy, whole.accuracy)
+    assert len(tried) == len(DROP_RATIOS)

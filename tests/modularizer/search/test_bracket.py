@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations, product
 
 import pytest
@@ -13,10 +14,11 @@ from torch import Tensor
 from modularizer.errors import ModularizerError
 from modularizer.search.bracket import BracketResult, run_bracket
 from modularizer.search.diversity import jaccard_distances
+from modularizer.search.fitness import Fitness, FittestPass
 
 
 class Case:
-    """Small integer scores, so that ties are common."""
+    """Small integer scores, so that ties are common; what a bracket asks, and what it asked."""
 
     def __init__(self, classes: int, candidates: int, images: int, seed: int) -> None:
         self.generator = torch.Generator().manual_seed(seed)
@@ -33,7 +35,27 @@ class Case:
         self.columns = scores + own * torch.randint(0, 2, scores.shape, generator=self.generator)
         self.columns = self.columns.float()
         masks = torch.rand(classes * candidates, 9, generator=self.generator) < 0.6
-        self.distances = jaccard_distances(masks, torch.ones(9, dtype=torch.int64))
+        ones = torch.ones(9, dtype=torch.int64)
+        self.between = jaccard_distances(masks, masks, ones)
+        self.asked: list[tuple[int, int, int]] = []
+
+    @property
+    def image_counts(self) -> Sequence[int]:
+        return torch.bincount(self.labels, minlength=self.classes).tolist()
+
+    @property
+    def count(self) -> int:
+        return self.candidates
+
+    def scores(self, label: int, candidates: Tensor, image_classes: Sequence[int]) -> Tensor:
+        assert len(candidates.unique()) == len(candidates)
+        self.asked += list(product([label], candidates.tolist(), image_classes))
+        columns = [self.columns[label][:, self.labels == one] for one in image_classes]
+        return torch.cat(columns, dim=1)[candidates]
+
+    def distances(self, first: int, of_first: Tensor, second: int, of_second: Tensor) -> Tensor:
+        rows = self.between[first * self.candidates + of_first]
+        return rows[:, second * self.candidates + of_second]
 
     def judge(self, combination: Tensor, alpha: float) -> tuple[float, float, float]:
         """Accuracy, Diff and fitness of one composed model, the plain way."""
@@ -47,7 +69,7 @@ class Case:
         pairs = list(combinations(range(self.classes), 2))
         total = sum(
             float(
-                self.distances[
+                self.between[
                     a * self.candidates + int(combination[a]),
                     b * self.candidates + int(combination[b]),
                 ]
@@ -57,13 +79,13 @@ class Case:
         distance = total / len(pairs)
         return accuracy, distance, alpha * accuracy + (1 - alpha) * distance
 
-    def run(self, top: int, alpha: float, keep: Tensor | None = None) -> BracketResult:
+    def run(
+        self, top: int | None, alpha: float, keep: Tensor | None = None, adaptive: bool = False
+    ) -> BracketResult:
         return run_bracket(
-            self.columns,
-            self.labels,
-            self.distances,
-            alpha=alpha,
-            top=top,
+            self,
+            fitness=Fitness(alpha, adaptive=adaptive),
+            passing=None if top is None else FittestPass(top),
             generator=self.generator,
             keep=keep,
         )
@@ -94,9 +116,10 @@ def test_a_bracket_that_drops_nothing_finds_the_best_of_all_combinations(
         case.judge(torch.tensor(one), alpha)[2]
         for one in product(range(candidates), repeat=classes)
     )
-    result = case.run(candidates**classes, alpha, keep)
-    assert result.fitness == pytest.approx(best, abs=1e-12)
-    assert_reported_as_judged(case, result, alpha)
+    for top in (candidates**classes, None):
+        result = case.run(top, alpha, keep)
+        assert result.fitness == pytest.approx(best, abs=1e-12)
+        assert_reported_as_judged(case, result, alpha)
 
 
 @settings(max_examples=60)
@@ -132,16 +155,9 @@ def test_the_kept_combination_takes_no_one_s_place(seed: int) -> None:
 def test_where_scores_are_equal_the_lower_index_wins() -> None:
     labels = torch.tensor([0, 1, 2, 0, 1, 2, 0])
     for value in (0.0, -0.0, 1.0, -1e30, 1e-42):
-        columns = torch.full((3, 1, 7), value)
-        result = run_bracket(
-            columns,
-            labels,
-            torch.zeros(3, 3),
-            alpha=1.0,
-            top=5,
-            generator=torch.Generator().manual_seed(3),
-        )
-        assert result.accuracy == 3 / 7
+        case = Case(3, 1, 7, 3)
+        case.labels, case.columns = labels, torch.full((3, 1, 7), value)
+        assert case.run(5, 1.0).accuracy == 3 / 7
 
 
 @settings(max_examples=30)
@@ -177,15 +193,15 @@ def test_the_same_generator_gives_the_same_result() -> None:
 
 def test_a_bracket_changes_none_of_its_arguments() -> None:
     case = Case(4, 5, 20, 1)
-    before = [tensor.clone() for tensor in (case.columns, case.labels, case.distances)]
+    before = [tensor.clone() for tensor in (case.columns, case.labels, case.between)]
     case.run(3, 0.9, torch.zeros(4, dtype=torch.int64))
-    for was, now in zip(before, (case.columns, case.labels, case.distances), strict=True):
+    for was, now in zip(before, (case.columns, case.labels, case.between), strict=True):
         assert torch.equal(was, now)
 
 
 def test_a_score_that_is_not_a_number_is_refused_with_its_candidate() -> None:
     case = Case(3, 4, 12, 0)
-    case.columns[1, 2, 5] = torch.nan
+    case.columns[1, 2, case.labels == 1] = torch.nan
     with pytest.raises(ModularizerError, match="candidate 2 of class 1 gives NaN or infinite"):
         case.run(4, 0.9)
 
@@ -200,3 +216,30 @@ def test_a_class_without_an_image_is_refused() -> None:
 def test_a_single_class_is_refused() -> None:
     with pytest.raises(ModularizerError, match="at least two classes, found 1"):
         Case(1, 4, 12, 0).run(4, 0.9)
+
+
+def test_nobody_is_asked_twice_or_after_falling_out() -> None:
+    case = Case(7, 6, 60, 2)
+    result = case.run(3, 0.9)
+    assert len(set(case.asked)) == len(case.asked)
+    met = {
+        (label, candidate): sum(a == label and c == candidate for a, c, _ in case.asked)
+        for label in range(7)
+        for candidate in range(6)
+    }
+    for (label, candidate), classes in met.items():
+        reached = int(result.standing[label, candidate])
+        assert classes == reached  # one image class for each class of its largest model
+    assert sum(met.values()) < 0.6 * 7 * 6 * 7
+
+
+def test_too_many_combinations_are_refused() -> None:
+    with pytest.raises(ModularizerError, match=r"40 candidates of 5 classes make 40\^5 models"):
+        Case(5, 40, 12, 0).run(None, 0.9)
+
+
+@pytest.mark.parametrize("classes", [2, 5, 100])
+def test_a_hundred_classes_go_through(classes: int) -> None:
+    case = Case(classes, 3, 3 * classes, 1)
+    result = case.run(4, 0.9, torch.zeros(classes, dtype=torch.int64))
+    assert_reported_as_judged(case, result, 0.9)

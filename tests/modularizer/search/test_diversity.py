@@ -30,7 +30,7 @@ def test_jaccard_and_diff_equal_those_of_python_sets_of_kernels(
     def distance(a: set[tuple[int, int]], b: set[tuple[int, int]]) -> float:
         return 1 - len(a & b) / len(a | b) if a | b else 0.0
 
-    found = jaccard_distances(kept, weights)
+    found = jaccard_distances(kept, kept, weights)
     for i, a in enumerate(kernels):
         for j, b in enumerate(kernels):
             assert float(found[i, j]) == pytest.approx(distance(a, b), abs=1e-6)
@@ -45,4 +45,6 @@ def test_counts_of_a_large_network_are_exact() -> None:
     weights = torch.randint(1, 7, (5000,), generator=generator)
     shared = int((weights * (kept[0] & kept[1])).sum())
     union = int((weights * (kept[0] | kept[1])).sum())
-    assert float(jaccard_distances(kept, weights)[0, 1]) == pytest.approx(1 - shared / union, 1e-7)
+    assert float(jaccard_distances(kept, kept, weights)[0, 1]) == pytest.approx(
+        1 - shared / union, 1e-7
+    )

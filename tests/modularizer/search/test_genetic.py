@@ -3,13 +3,23 @@ from __future__ import annotations
 import copy
 from dataclasses import fields
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from modularizer.search.bracket import BracketResult
-from modularizer.search.genetic import SearchState, ask, cross, mutate, select, tell
+from modularizer.search.genetic import (
+    CrossAndFlip,
+    SearchState,
+    SwapWithinSegments,
+    ask,
+    cross,
+    mutate,
+    select,
+    tell,
+)
 
 
 def random_bits(*shape: int, seed: int = 0) -> Tensor:
@@ -29,9 +39,11 @@ def told(seed: int = 0, *, classes: int = 3, candidates: int = 8, groups: int = 
     return tell(SearchState(bits), bits, result)
 
 
-def asked(state: SearchState, seed: int, *, parents: int = 4, rate: float = 0.1) -> Tensor:
+def asked(
+    state: SearchState, seed: int, *, parents: int = 4, rate: float = 0.1, elites: int = 0
+) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return ask(state, parents=parents, mutation_rate=rate, generator=generator)
+    return ask(state, parents=parents, elites=elites, vary=CrossAndFlip(rate), generator=generator)
 
 
 def test_the_first_candidates_are_asked_as_they_are() -> None:
@@ -158,3 +170,48 @@ def test_ask_and_tell_change_no_state() -> None:
     for one in fields(SearchState):
         was, now = getattr(before, one.name), getattr(state, one.name)
         assert torch.equal(was, now) if isinstance(was, Tensor) else was == now
+
+
+@pytest.mark.parametrize("elites", [1, 3, 7])
+def test_elites_go_on_unchanged_behind_the_best_combination(elites: int) -> None:
+    state = told(4)
+    assert state.standing is not None
+    assert state.best_bits is not None
+    candidates = asked(state, 0, rate=0.9, elites=elites)
+    assert torch.equal(candidates[:, 0], state.best_bits)
+    assert torch.equal(candidates[:, 1 : 1 + elites], select(state.bits, state.standing, elites))
+
+
+@given(st.integers(0, 1000), st.sampled_from([0.0, 0.5, 1.0]))
+def test_swaps_keep_the_count_of_every_segment(seed: int, rate: float) -> None:
+    segments = (slice(0, 5), slice(5, 6), slice(6, 20))
+    parent = random_bits(2, 1, 20, seed=seed)
+    parent[..., 5] = True
+    parents = torch.cat([parent, parent], dim=1)
+    vary = SwapWithinSegments(segments, rate)
+    children = vary.children(parents, 30, torch.Generator().manual_seed(seed))
+    for segment in segments:
+        counts = children[..., segment].sum(dim=2)
+        assert torch.equal(counts, parent[..., segment].sum(dim=2).expand_as(counts))
+    moved = (children ^ parent).sum(dim=2)
+    assert bool((moved % 2 == 0).all())
+    assert int(moved.max()) <= 4  # one swap a segment, and the lone bit has no partner
+    if rate == 0:
+        assert int(moved.max()) == 0
+    if rate == 1:
+        swappable = [bool(parent[0, 0, s].any() and not parent[0, 0, s].all()) for s in segments]
+        assert int(moved[0].min()) == 2 * sum(swappable)
+
+
+def test_each_segment_of_a_swapped_child_comes_from_a_parent() -> None:
+    parents = torch.zeros(1, 2, 8, dtype=torch.bool)
+    parents[0, 0, [0, 1, 4, 5]] = True
+    parents[0, 1, [2, 3, 6, 7]] = True
+    vary = SwapWithinSegments((slice(0, 4), slice(4, 8)), 0.0)
+    children = vary.children(parents, 200, torch.Generator().manual_seed(0))[0]
+    kinds = {tuple(child.long().tolist()) for child in children}
+    assert kinds == {
+        (*head, *tail)
+        for head in ((1, 1, 0, 0), (0, 0, 1, 1))
+        for tail in ((1, 1, 0, 0), (0, 0, 1, 1))
+    }

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from modularizer.analysis.grouping import Grouping
-from modularizer.search.population import first_population, random_masks_like
+from modularizer.search.population import first_population, random_masks_like, random_population
 
 
 def grouping_of(*sizes: int) -> Grouping:
@@ -69,3 +69,28 @@ def test_random_masks_keep_as_many_channels_of_each_segment(seed: int) -> None:
     assert not torch.equal(shuffled, masks)
     for segment in segments:
         assert torch.equal(shuffled[:, segment].sum(1), masks[:, segment].sum(1))
+
+
+def test_important_groups_stay_more_often_where_that_is_asked_for() -> None:
+    grouping = grouping_of(10, 10)
+    generator = torch.Generator().manual_seed(0)
+    sensitive = torch.tensor([True, False])
+    bits = first_population(
+        grouping, sensitive, classes=3, candidates=3000, generator=generator, by_importance=True
+    )
+    alike = first_population(grouping, sensitive, classes=3, candidates=3000, generator=generator)
+    for segment in grouping.segments:
+        stays = bits[..., segment].double().mean(dim=(0, 1))
+        assert bool((stays.diff() > 0).all())
+        assert float(stays[-1]) > 1.5 * float(stays[0])
+        assert abs(float(stays.mean() - alike[..., segment].double().mean())) < 0.01
+
+
+def test_a_random_population_is_fair_coins_and_empties_no_segment() -> None:
+    grouping = grouping_of(100, 2)
+    bits = random_population(
+        grouping, classes=2, candidates=500, generator=torch.Generator().manual_seed(0)
+    )
+    assert abs(float(bits[..., :100].double().mean()) - 0.5) < 0.01
+    assert bool(bits[..., 100:].any(dim=2).all())
+    assert not bool(bits[..., 100:].all(dim=2).all())

@@ -1,0 +1,173 @@
+"""What a search must not lose: written whole after every step, found again by the next run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from modularizer.errors import CheckpointError
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Saved:
+    """One stage of a search as it was last saved.
+
+    Attributes:
+        tensors: name -> tensor.
+        facts: JSON values.
+    """
+
+    tensors: Mapping[str, Tensor]
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a checkpoint is of; it is no use to any other search.
+
+    Attributes:
+        task: everything that the result depends on: settings, fingerprints of weights and data.
+        software: versions of what computes; other versions round differently.
+    """
+
+    task: Mapping[str, Any]
+    software: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the task, 64 hex digits."""
+        return hashlib.sha256(json.dumps(self.task, sort_keys=True).encode()).hexdigest()
+
+
+class Checkpoint:
+    """The stages of one search, in one file that is replaced whole, or nowhere.
+
+    Args:
+        path: the file; None to keep nothing. What is there is taken up if it is of the same
+            task.
+        identity: what it is of.
+
+    Raises:
+        CheckpointError: if the file is of another task, was made by other versions, or is broken.
+    """
+
+    def __init__(self, path: Path | None, identity: Identity) -> None:
+        self._path = path
+        self._identity = identity
+        self._stages: dict[str, Saved] = {}
+        if path is not None:
+            for unfinished in path.parent.glob(f"{path.name}.*.tmp"):
+                unfinished.unlink(missing_ok=True)  # of a process that was killed as it wrote
+            if path.exists():
+                self._stages = _read(path, identity)
+
+    def load(self, stage: str) -> Saved | None:
+        """A stage as it was last saved, None if it was not."""
+        return self._stages.get(stage)
+
+    def save(self, stage: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Replace a stage; after this returns it survives the end of the process.
+
+        Args:
+            stage: its name, without a slash.
+            tensors: name -> tensor, copied to the CPU.
+            facts: JSON values.
+        """
+        copied = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        self._stages[stage] = Saved(copied, json.loads(json.dumps(facts)))
+        if self._path is not None:
+            _write(self._path, self._stages, self._identity)
+
+    def remove(self) -> None:
+        """Delete the file: its result is elsewhere now."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+
+def _write(path: Path, stages: Mapping[str, Saved], identity: Identity) -> None:
+    from safetensors.torch import save
+
+    about = {
+        "format": _FORMAT,
+        "digest": identity.digest,
+        "task": identity.task,
+        "software": identity.software,
+        "facts": {stage: saved.facts for stage, saved in stages.items()},
+    }
+    tensors = {
+        f"{stage}/{name}": tensor
+        for stage, saved in stages.items()
+        for name, tensor in saved.tensors.items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with unfinished.open("wb") as file:
+            file.write(save(tensors, metadata={"patchbay": json.dumps(about)}))
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the new name survives a power cut, too
+    finally:
+        os.close(folder)
+
+
+def _read(path: Path, identity: Identity) -> dict[str, Saved]:
+    from safetensors import SafetensorError, safe_open
+
+    again = "begin anew without it (--restart)"
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})["patchbay"])
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        version, digest, software, facts = (
+            about[key] for key in ("format", "digest", "software", "facts")
+        )
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"the checkpoint {path} can't be read: {error}; {again}") from error
+    if version != _FORMAT or digest != identity.digest:
+        raise CheckpointError(f"the checkpoint {path} is of another search; {again}")
+    other = [
+        f"{name} {software.get(name)} then, {now} now"
+        for name, now in identity.software.items()
+        if software.get(name) != now
+    ]
+    if other:
+        raise CheckpointError(
+            f"the checkpoint {path} was made by other versions ({'; '.join(other)}), which may "
+            f"round differently; go on with those, or {again}"
+        )
+    return {
+        stage: Saved(
+            {
+                name.partition("/")[2]: tensor
+                for name, tensor in tensors.items()
+                if name.partition("/")[0] == stage
+            },
+            stage_facts,
+        )
+        for stage, stage_facts in facts.items()
+    }
+
+
+def weights_digest(network: torch.nn.Module) -> str:
+    """SHA-256 over names, shapes, dtypes and values of a network's tensors, 64 hex digits."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return found.hexdigest()

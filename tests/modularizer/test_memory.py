@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from modularizer.architectures.simcnn import simcnn
+from modularizer.errors import ModularizerError
+from modularizer.memory import _group_room, free_bytes, peak_bytes, plan_memory
+
+CPU = torch.device("cpu")
+MIB = 2**20
+
+
+def network() -> nn.Module:
+    return simcnn(3, stages=((8,), (4,)), hidden=(), input_size=32).eval()
+
+
+def test_memory_is_divided_and_never_more_than_the_limit() -> None:
+    images = torch.zeros(16, 3, 32, 32)
+    plan = plan_memory(network(), images, limit=64 * MIB, workers=2)
+    # the first convolution gives 8 maps of 32 x 32 to the ReLU behind it, which gives as many
+    widest = 2 * 16 * 8 * 32 * 32 * 4
+    assert plan.candidate >= 2 * widest
+    assert plan.candidate < 3 * widest
+    assert plan.workers == 2
+    assert plan.prepared + plan.remembered + plan.workers * plan.candidate <= plan.limit
+
+
+def test_little_memory_means_fewer_workers_and_too_little_is_refused() -> None:
+    images = torch.zeros(64, 3, 32, 32)
+    roomy = plan_memory(network(), images, limit=1024 * MIB, workers=8)
+    assert roomy.workers == 8
+    tight = plan_memory(network(), images, limit=6 * roomy.candidate, workers=8)
+    assert tight.workers == 3
+    with pytest.raises(ModularizerError, match=r"a candidate on 64 images .* smaller batch"):
+        plan_memory(network(), images, limit=roomy.candidate, workers=8)
+
+
+def test_by_default_half_of_what_is_free_is_allowed() -> None:
+    plan = plan_memory(network(), torch.zeros(1, 3, 32, 32), limit=None, workers=1)
+    assert 0.7 < plan.limit / (free_bytes(CPU) / 2) < 1.3
+
+
+def test_a_control_group_s_limit_counts(tmp_path: Path) -> None:
+    assert _group_room(tmp_path) == []
+    (tmp_path / "memory.current").write_text("300\n")
+    (tmp_path / "memory.stat").write_text("anon 150\ninactive_file 50\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert _group_room(tmp_path) == []
+    (tmp_path / "memory.max").write_text("1000\n")
+    assert _group_room(tmp_path) == [750]
+
+
+def test_the_peak_grows_with_what_is_held() -> None:
+    before = peak_bytes(CPU)
+    held = torch.ones(int(before), dtype=torch.uint8)
+    assert peak_bytes(CPU) >= before + 0.5 * len(held)
