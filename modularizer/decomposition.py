@@ -121,7 +121,7 @@ def decompose(
     _require_sliceable(strong, plan, probe[:2])
     workers = 1 if device.type == "cuda" else resources.workers
     memory = plan_memory(strong.network, probe, limit=resources.memory_limit, workers=workers)
-    checkpoint = Checkpoint(resources.checkpoint, _identity(strong, data, settings))
+    checkpoint = Checkpoint(resources.checkpoint, identity_of(strong, data, settings))
     images = ClassImages(
         data.validation,
         prepare=strong.prepare,
@@ -169,7 +169,8 @@ def decompose(
     )
 
 
-def _identity(strong: Classifier, data: DataSplits, settings: DecompositionSettings) -> Identity:
+def identity_of(strong: Classifier, data: DataSplits, settings: DecompositionSettings) -> Identity:
+    """Everything that the result of a decomposition depends on."""
     task = {
         "architecture": strong.architecture.model_dump(mode="json"),
         "preprocessing": strong.preprocessing.model_dump(mode="json"),

@@ -169,6 +169,7 @@ def run_decomposition(
             "diff": parts.masks.diff,
             "passes": parts.passes["search"],
             "plain_passes": parts.passes["plain"],
+            "passes_share": parts.passes["search"] / parts.passes["plain"],
             "sensitivity_passes": parts.passes["sensitivity"],
         },
         history=parts.masks.history,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import types
 import typing
 from collections.abc import Callable
@@ -102,6 +103,39 @@ class JsonArguments(click.ParamType[tuple[str, Any]]):
             self.fail(f"expected NAME=JSON, such as width_multiplier=0.25; found {value!r}")
 
 
+class Bytes(click.ParamType[int]):
+    """An amount of memory: a number, alone or with a unit."""
+
+    name = "SIZE"
+    _UNITS: typing.ClassVar = {
+        **{"": 1, "B": 1},
+        **{f"{letter}B": 1000**power for power, letter in enumerate("KMGT", start=1)},
+        **{f"{letter}IB": 1024**power for power, letter in enumerate("KMGT", start=1)},
+    }
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number of bytes, at least 1."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", str(value).strip())
+        unit = self._UNITS.get(found[2].upper()) if found else None
+        if found is None or unit is None or float(found[1]) * unit < 1:
+            self.fail(f"expected a size such as 4GiB or 500MB, found {value!r}", param, ctx)
+        return int(float(found[1]) * unit)
+
+
+workers = click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    help="Candidates that run at once, each on a thread of its own [default: one a core].",
+)
+memory_limit = click.option(
+    "--memory-limit",
+    type=Bytes(),
+    help="Memory that the search may use, such as 4GiB [default: half of what is free].",
+)
+
+
 def settings_of(model: type[BaseModel]) -> Callable[[Command], Command]:
     """An option for each field of a settings model, with its default and description.
 
@@ -130,6 +164,8 @@ def _option_type(annotation: Any) -> Any:
     origin = typing.get_origin(annotation)
     if origin is typing.Annotated:
         return _option_type(typing.get_args(annotation)[0])
+    if origin is typing.Literal:
+        return click.Choice(typing.get_args(annotation))
     if origin in (tuple, types.UnionType):
         return CommaSeparated()
     return annotation

@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import click
 
 if TYPE_CHECKING:
     from modularizer.datasets.images import DataSplits
@@ -78,6 +81,53 @@ def files_folder(home: Path | None) -> Path:
     folder = home or Path(os.environ.get("PATCHBAY_HOME") or ".patchbay")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def kept_search(checkpoint: Path, *, restart: bool, quiet: bool) -> Iterator[None]:
+    """Around a search: nobody else is at it, and whoever ends it hears how to go on.
+
+    Args:
+        checkpoint: where the search is kept.
+        restart: remove what is there.
+        quiet: say nothing about going on.
+
+    Raises:
+        click.ClickException: if another process is at the same search.
+    """
+    from filelock import FileLock, Timeout
+
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(checkpoint.with_suffix(".lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise click.ClickException(
+            f"another process is at this search already (it holds {lock.lock_file})"
+        ) from error
+    try:
+        if restart:
+            checkpoint.unlink(missing_ok=True)
+        elif checkpoint.exists() and not quiet:
+            click.echo(f"going on where {checkpoint} ends; --restart begins anew", err=True)
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if checkpoint.exists():
+            click.echo(
+                f"\nkept up to here in {checkpoint}: the same command goes on, and --restart "
+                "begins anew",
+                err=True,
+            )
+        raise
+    finally:
+        lock.release()
+        if not checkpoint.exists():
+            checkpoint.with_suffix(".lock").unlink(missing_ok=True)
 
 
 def service_settings(uri: str, *, home: Path | None, threads: int, device: str) -> Settings:

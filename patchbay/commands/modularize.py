@@ -10,19 +10,25 @@ import click
 from modularizer.settings import DecompositionSettings
 from patchbay import options
 from patchbay.console import emit, progress_bars, say, table
-from patchbay.session import load_splits, open_registry
+from patchbay.session import cores, files_folder, kept_search, load_splits, open_registry
 
 
 @click.command(short_help="Decompose a registered model into class modules.")
 @click.argument("model")
 @options.splits
 @options.settings_of(DecompositionSettings)
+@options.workers
+@options.memory_limit
+@click.option("--restart", is_flag=True, help="Begin anew, not where an interrupted run ended.")
 @options.common
 def modularize(
     model: str,
     source: str,
     size: int | None,
     data_seed: int,
+    workers: int | None,
+    memory_limit: int | None,
+    restart: bool,
     threads: int,
     home: Path | None,
     as_json: bool,
@@ -30,16 +36,24 @@ def modularize(
 ) -> None:
     """Decompose a registered MODEL into class modules and register them.
 
-    Defaults are the paper's settings for full-size work.
+    Defaults are the paper's settings for full-size work. Every generation is kept: after an
+    interruption the same command goes on where it ended, with the same result. Neither the number
+    of workers nor the memory changes it.
     """
     settings = DecompositionSettings(**values)
     registry = open_registry(home, threads=threads, addresses=[model], reads_only=True)
+    from modularizer.decomposition import Resources, identity_of
     from modularizer.pipeline import run_decomposition
 
     version = registry.find(model)
     strong = registry.load_classifier(version.uri)
     data = load_splits(source, seed=data_seed, size=size, classes=strong.class_names)
-    with progress_bars(quiet=as_json) as bar:
+    digest = identity_of(strong, data, settings).digest
+    checkpoint = files_folder(home) / "searches" / f"{version.name}-{digest[:16]}.safetensors"
+    with (
+        kept_search(checkpoint, restart=restart, quiet=as_json),
+        progress_bars(quiet=as_json) as bar,
+    ):
         found = run_decomposition(
             strong,
             data,
@@ -47,6 +61,9 @@ def modularize(
             strong_uri=version.uri,
             settings=settings,
             sink=registry,
+            resources=Resources(
+                workers=workers or cores(), memory_limit=memory_limit, checkpoint=checkpoint
+            ),
             progress=bar(version.name),
         )
     rows: list[dict[str, Any]] = [
@@ -76,4 +93,9 @@ def modularize(
         f"validation accuracy: strong {metrics['strong_accuracy']:.3f}, composed "
         f"{metrics['composed_accuracy']:.3f}, random masks of the same size "
         f"{metrics['random_accuracy']:.3f}; Diff {metrics['diff']:.3f}"
+    )
+    say(
+        f"network passes: {metrics['passes']:,.0f} of the {metrics['plain_passes']:,.0f} that "
+        f"every candidate on every image would have been ({metrics['passes_share']:.0%}), "
+        f"and {metrics['sensitivity_passes']:,.0f} for the sensitivity"
     )

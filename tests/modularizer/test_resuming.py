@@ -1,0 +1,64 @@
+"""A real SIGKILL at arbitrary moments: no generation is lost, and the result is the same."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from modularizer.decomposition import Resources, decompose
+from modularizer.progress import ignore_progress
+from tests.modularizer.test_decomposition import DATA, SETTINGS, parts, same, strong
+
+LONGER = SETTINGS.model_copy(update={"generations": 12, "patience": 12})
+
+
+def generations_kept(path: Path) -> int:
+    from safetensors import safe_open
+
+    if not path.exists():
+        return 0
+    with safe_open(path, framework="pt") as file:  # whole at any moment, or this raises
+        names = list(file.keys())
+    return len(names)
+
+
+def decompose_in_a_child(path: Path) -> int:
+    """Fork a process that decomposes and ends at once; its id."""
+    child = os.fork()
+    if child == 0:
+        try:
+            decompose(strong(), DATA, LONGER, resources=Resources(workers=2, checkpoint=path))
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    return child
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_decomposition_that_is_killed_again_and_again_ends_the_same(
+    seed: int, tmp_path: Path
+) -> None:
+    parts()  # what the child needs is made before the fork
+    whole = decompose(strong(), DATA, LONGER, progress=ignore_progress)
+    path, moments, kills = tmp_path / "one", random.Random(seed), 0
+    while True:
+        child = decompose_in_a_child(path)
+        time.sleep(moments.uniform(0.0, 0.4))
+        os.kill(child, signal.SIGKILL) if kills < 12 else None
+        _, status = os.waitpid(child, 0)
+        generations_kept(path)
+        if os.WIFSIGNALED(status):
+            kills += 1
+            continue
+        assert os.WEXITSTATUS(status) == 0
+        break
+    assert kills >= 1
+    found = decompose(strong(), DATA, LONGER, resources=Resources(checkpoint=path))
+    assert same(whole, found)
+    assert whole.passes == found.passes
+    assert [one.name for one in tmp_path.iterdir()] == ["one"]
