@@ -10,7 +10,7 @@ import pytest
 from modularizer.architectures.catalogue import architecture_names
 from modularizer.datasets.digits import read_digits
 from patchbay.commands.train import ARCHITECTURES
-from tests.patchbay.running import NET, Shop, run_command
+from tests.patchbay.running import NET, QUICK, Shop, run_command
 
 
 def test_train_offers_every_architecture_of_the_allow_list() -> None:
@@ -114,7 +114,7 @@ def test_predict_as_a_table_names_image_and_answer(shop: Shop, digit_files: Path
 def test_tables_say_what_training_and_modularizing_found(shop: Shop, tmp_path: Path) -> None:
     home = ("--home", str(tmp_path / "other"))
     trained = run_command(
-        "train", "tiny", "--data", "digits", "--classes", "0,1", *NET, "--epochs", "2", *home
+        "train", "tiny", "--data", "digits", "--classes", "0,1", *NET, *QUICK, *home
     )
     assert "models:/tiny/1: epoch" in trained.out
     taken_apart = run_command(
