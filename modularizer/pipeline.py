@@ -27,6 +27,7 @@ from modularizer.records import (
     Provenance,
     TrainedClassifier,
 )
+from modularizer.search_report import report_search
 from modularizer.settings import DecompositionSettings, TrainingSettings
 from modularizer.training import Stop, TrainingResult, train_classifier
 
@@ -175,6 +176,14 @@ def run_decomposition(
         history=parts.masks.history,
         provenance=_provenance(data, settings, {}),
         sensitivity=_sensitivity_curves(parts),
+        report=report_search(
+            parts.plan,
+            parts.masks.kept,
+            class_names=strong.class_names,
+            history=parts.masks.history,
+            strong_accuracy=parts.strong_accuracy,
+            random_accuracy=parts.random_accuracy,
+        ),
     )
     uris = sink.add_decomposition(record, strong_uri=strong_uri)
     if resources is not None and resources.checkpoint is not None:

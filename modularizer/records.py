@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from modularizer.assembly.calibration import Calibration
 from modularizer.assembly.class_module import ClassModule
 from modularizer.classifier import Classifier
+from modularizer.search_report import SearchReport
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ class Decomposition:
         sensitivity: one mapping a drop ratio, from 0 in steps of 0.1: the layers of a segment,
             joined by "+", to the composed accuracy with that share of the segment dropped.
         provenance: what it was made from.
+        report: the search in plain numbers, to be kept with every class module; None if there
+            was no search.
     """
 
     name: str
@@ -105,6 +108,7 @@ class Decomposition:
     history: Sequence[Mapping[str, float]]
     provenance: Provenance
     sensitivity: Sequence[Mapping[str, float]] = ()
+    report: SearchReport | None = None
 
 
 @dataclass(frozen=True)

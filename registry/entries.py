@@ -37,6 +37,7 @@ from registry.manifest import (
 from registry.manifest_file import first_complaint
 from registry.naming import class_module_name
 from registry.origin import origin_of
+from registry.reports import dump_report
 from registry.restoring import restore_class_module, restore_classifier
 from registry.strict_json import dump_strict_json
 from registry.tensors import dump_tensors
@@ -97,6 +98,8 @@ def class_module_entry(record: Decomposition, part: DecomposedClass, strong: Ver
         )
     )
     contents = {WEIGHTS_FILE: dump_tensors(class_module.network.state_dict())}
+    if record.report is not None:
+        contents[EVIDENCE_FILE] = dump_report(record.report)
 
     def verify(bundle: Bundle) -> None:
         assert isinstance(bundle.manifest, ClassModuleManifest)

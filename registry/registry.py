@@ -25,6 +25,7 @@ from registry.mlflow_versions import (
     version_behind,
 )
 from registry.naming import parse_address, require_alias, require_name
+from registry.reports import upload_report_pictures
 from registry.restoring import LoadedClassModule
 from registry.strict_json import parse_strict_json
 from registry.version import Version
@@ -217,10 +218,12 @@ class Registry:
         with run_log(self._store, record.name, "class_module", "decomposition") as run:
             if entries:
                 run.log_origin(entries[0].manifest.origin)
-            run.log_history(record.history, prefix="generation/")
+            run.log_history(record.history, first_step=1, prefix="generation/")
             run.log_history(record.sensitivity, prefix="sensitivity/")
             run.log_metrics(record.metrics, step=len(record.history))
             versions = register(run, entries, parents=[strong.model_id])
+        if record.report is not None:
+            upload_report_pictures(run, record.report)
         return [version.uri for version in versions]
 
     @wrapped_errors("the registry")

@@ -24,14 +24,19 @@ def parse_strict_json(raw: bytes, what: str) -> Any:
         raise BundleError(f"{what} can't be read as JSON: {str(error)[:200]}") from error
 
 
-def dump_strict_json(plain: Any, what: str) -> bytes:
-    """The bytes of sorted, indented JSON.
+def dump_strict_json(plain: Any, what: str, *, indent: int | None = 1) -> bytes:
+    """The bytes of sorted JSON.
+
+    Args:
+        plain: what to write.
+        what: what is being written, for the message.
+        indent: spaces a level; None for one line, which takes half the room of many numbers.
 
     Raises:
         BundleError: if it holds what JSON can't: NaN, infinity, or an object of another type.
     """
     try:
-        return json.dumps(plain, indent=1, sort_keys=True, allow_nan=False).encode()
+        return json.dumps(plain, indent=indent, sort_keys=True, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise BundleError(f"{what} can't be stored as JSON: {error}") from error
 

@@ -153,6 +153,21 @@ def test_decomposing_hands_over_a_calibrated_module_a_class() -> None:
         taken_apart.of_class("d")
 
 
+def test_decomposing_hands_over_a_report_of_the_search() -> None:
+    sink, _, _, taken_apart, _ = story()
+    report = sink.decompositions[0][0].report
+    assert report is not None
+    assert report.class_names == ("a", "b", "c")
+    assert report.segment_kernels == (6, 8)
+    sizes = [one.cost.kernels for one in taken_apart.record.classes]
+    assert [sum(row) for row in report.kernels_kept] == sizes
+    assert list(report.history) == [dict(row) for row in taken_apart.parts.masks.history]
+    others = report.overlap()[np.triu_indices(3, 1)]
+    assert 1 - others.mean() == pytest.approx(taken_apart.record.metrics["diff"])
+    assert report.strong_accuracy == taken_apart.record.metrics["strong_accuracy"]
+    assert np.mean(report.random_accuracy) == taken_apart.record.metrics["random_accuracy"]
+
+
 def test_patching_hands_over_a_manifest_with_addresses_and_evidence() -> None:
     sink, _, weak, taken_apart, patched = story()
     (manifest,) = sink.patched
