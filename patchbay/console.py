@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from modularizer.progress import Progress, ProgressCallback
+    from modularizer.progress import ProgressCallback
 
 Row = Sequence["str | Text"]
 
@@ -68,9 +69,10 @@ def facts(title: str, rows: Sequence[tuple[str, str]]) -> None:
 
 @contextmanager
 def progress_bars(*, quiet: bool = False) -> Iterator[Callable[[str], ProgressCallback]]:
-    """Progress bars on stderr, one for each label asked for; they stay, so that one can read back.
+    """A progress bar on stderr for each label asked for; they stay, so that one can read back.
 
-    Where stderr is no terminal each bar becomes one line at its end.
+    The work behind them is done one after the other. Where stderr is no terminal, there is a
+    line in a while and one at the end of each stage.
 
     Args:
         quiet: show nothing.
@@ -79,46 +81,33 @@ def progress_bars(*, quiet: bool = False) -> Iterator[Callable[[str], ProgressCa
         A function from a label to the callback that moves its bar.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bars
-    from rich.table import Column
+    from rich.live import Live
+    from rich.text import Text
 
+    from modularizer.progress import ignore_progress
+    from patchbay.stages import INTERRUPTED, STOPPED_EARLY, Follower, LiveScreen, LogScreen
+
+    if quiet:
+        yield lambda _: ignore_progress
+        return
     console = Console(stderr=True, highlight=False)
-    bars = Bars(
-        TextColumn("{task.description}", table_column=Column(min_width=34, no_wrap=True)),
-        BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=10)),
-        MofNCompleteColumn(table_column=Column(no_wrap=True)),
-        TimeElapsedColumn(table_column=Column(no_wrap=True)),
-        TextColumn("{task.fields[now]}", table_column=Column(ratio=1, no_wrap=True)),
-        expand=True,
-        console=console,
-        disable=quiet or not console.is_terminal,
-    )
+    screen: LiveScreen | LogScreen
+    if console.is_terminal:
+        live = Live(console=console, transient=True, refresh_per_second=2)
+        screen = LiveScreen(live, monotonic)
+    else:
+        live = None
+        screen = LogScreen(lambda line: console.print(Text(line), soft_wrap=True), monotonic)
+    follower = Follower(screen, monotonic)
 
     def bar(label: str) -> ProgressCallback:
-        tasks: dict[str, Any] = {}
+        follower.expect(label)
+        return lambda step: follower.tell(label, step)
 
-        def on_progress(step: Progress) -> None:
-            name = f"{label}: {step.stage}"
-            if step.stage not in tasks:
-                tasks[step.stage] = bars.add_task(name, total=step.total, now="")
-            now = metrics_line(step.metrics, most=2)
-            bars.update(tasks[step.stage], completed=step.done, total=step.total, now=now)
-            if step.done == step.total and not quiet and not console.is_terminal:
-                every = metrics_line(step.metrics)
-                console.print(f"{name} {step.done}/{step.total}  {every}", soft_wrap=True)
-
-        return on_progress
-
-    with bars:
-        yield bar
-
-
-def metrics_line(metrics: Mapping[str, float], *, most: int | None = None) -> str:
-    """Metrics on one line, the first ``most`` of them, fractions with three places."""
-    return "  ".join(
-        f"{name.replace('_', ' ')} {value:.0f}"
-        if value >= 10
-        else f"{name.replace('_', ' ')} {value:.3g}"
-        for name, value in list(metrics.items())[:most]
-    )
+    with live or nullcontext():
+        try:
+            yield bar
+        except BaseException:
+            follower.end(INTERRUPTED)
+            raise
+        follower.end(STOPPED_EARLY)
