@@ -111,7 +111,7 @@ def draw_kernels_kept(report: SearchReport) -> Figure:
     coupled = any("+" in name for name in report.layers)
     return _heat_map(
         report.kept_share().T,
-        rows=[_layer(name) for name in report.layers],
+        rows=report.layer_labels,
         columns=report.class_names,
         title="Share of each layer's kernels that a module keeps",
         row_axis="layer (+n: with n coupled)" if coupled else "layer",
@@ -210,14 +210,11 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _layer(segment: str) -> str:
-    first, *others = segment.split("+")
-    return f"{_short(first)} +{len(others)}" if others else first
-
-
 def _short(name: str) -> str:
-    plain = "".join(letter if letter.isprintable() else " " for letter in name)
-    return plain if len(plain) <= _MOST_LETTERS else plain[: _MOST_LETTERS - 1] + "…"
+    plain = " ".join("".join(one if one.isprintable() else " " for one in name).split())
+    if len(plain) <= _MOST_LETTERS:
+        return plain
+    return plain[: _MOST_LETTERS - 8] + "…" + plain[-7:]  # names often differ at their end
 
 
 def _counted(count: int, noun: str) -> str:

@@ -103,6 +103,14 @@ class SearchReport(BaseModel):
         return sorted(others, key=lambda pair: -pair[1])
 
     @property
+    def layer_labels(self) -> tuple[str, ...]:
+        """The first layer of each segment; "+2" stands for two more that are coupled with it."""
+        segments = [layers.split("+") for layers in self.layers]
+        return tuple(
+            f"{first} +{len(coupled)}" if coupled else first for first, *coupled in segments
+        )
+
+    @property
     def best_generation(self) -> int:
         """The first generation with the highest fitness, counted from 1; 0 without a history."""
         fitness = [row.get("fitness", 0.0) for row in self.history]

@@ -67,6 +67,13 @@ def facts(title: str, rows: Sequence[tuple[str, str]]) -> None:
     console.print()
 
 
+def speaks_unicode() -> bool:
+    """Whether stdout takes more than ASCII."""
+    from rich.console import Console
+
+    return not Console().options.ascii_only
+
+
 @contextmanager
 def progress_bars(*, quiet: bool = False) -> Iterator[Callable[[str], ProgressCallback]]:
     """A progress bar on stderr for each label asked for; they stay, so that one can read back.

@@ -32,18 +32,25 @@ def dump_report(report: SearchReport) -> bytes:
     return dump_strict_json({_KEY: report.model_dump(mode="json")}, EVIDENCE_FILE, indent=None)
 
 
-def report_in(evidence: Mapping[str, Any]) -> SearchReport | None:
-    """The report in a version's evidence; None if it holds none.
+def report_in(evidence: Mapping[str, Any], class_name: str) -> SearchReport | None:
+    """The report in a class module's evidence; None if it holds none.
+
+    Args:
+        evidence: as `Registry.evidence` gives it.
+        class_name: the class module's.
 
     Raises:
-        BundleError: if what is there is no report.
+        BundleError: if what is there is no report, or one of other classes.
     """
     if _KEY not in evidence:
         return None
     try:
-        return SearchReport.model_validate(evidence[_KEY])
+        report = SearchReport.model_validate(evidence[_KEY])
     except ValidationError as error:
         raise BundleError(f"{EVIDENCE_FILE} is not valid: {first_complaint(error)}") from error
+    if class_name not in report.class_names:
+        raise BundleError(f"{EVIDENCE_FILE} tells of a search without the class {class_name!r}")
+    return report
 
 
 def upload_report_pictures(run: RunLog, report: SearchReport) -> None:

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from patchbay import options
+from patchbay import options, search_view
 from patchbay.console import emit, facts, say, table
 from patchbay.session import open_registry
 
 if TYPE_CHECKING:
+    from modularizer.search_report import SearchReport
     from registry.manifest import AnyManifest
     from registry.version import Version
 
 _KINDS = ("strong", "weak", "class_module", "patched")
+_NO_SEARCH = "This version holds no evidence of its search: it was registered before that was kept."
 
 
 @click.command("list", short_help="List what the registry holds.")
@@ -52,21 +54,38 @@ def list_versions(kind: Any, home: Path | None, as_json: bool) -> None:
 
 @click.command(short_help="Show one version, its lineage and its evidence.")
 @click.argument("uri")
+@click.option(
+    "--pictures",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Draw a class module's search as PNG files in this folder.",
+)
 @options.home
 @options.as_json
-def show(uri: str, home: Path | None, as_json: bool) -> None:
-    """Show one version: what it is, what it was made from, what uses it, its evidence."""
+def show(uri: str, pictures: Path | None, home: Path | None, as_json: bool) -> None:
+    """Show one version: what it is, what it was made from, what uses it, its evidence.
+
+    Of a class module also the search: how it converged, which kernels the module keeps, and
+    which other modules share them.
+    """
     registry = open_registry(home, addresses=[uri], reads_only=True)
+    from registry.manifest import EVIDENCE_FILE
+    from registry.reports import report_in
+
     version = registry.find(uri)
     manifest = registry.manifest(version.uri)
     users = registry.used_by(version)
+    evidence = registry.evidence(version.uri) if EVIDENCE_FILE in manifest.files else {}
+    report = report_in(evidence, version.class_names[0])
+    drawn = _draw(report, version, pictures)
     if as_json:
         emit(
             {
                 **_row(version),
                 "used_by": [user.uri for user in users],
                 "manifest": manifest.model_dump(mode="json"),
-                "evidence": dict(registry.evidence(version.uri)),
+                "evidence": dict(evidence),
+                "search": report and search_view.as_json(report, version.class_names[0]),
+                "pictures": [str(path) for path in drawn],
             }
         )
         return
@@ -88,6 +107,27 @@ def show(uri: str, home: Path | None, as_json: bool) -> None:
     ]
     facts(version.uri, rows)
     facts("Evidence", [(name, _number(value)) for name, value in sorted(version.metrics.items())])
+    if report is not None:
+        search_view.show_search(report, version.class_names[0])
+    elif version.kind == "class_module":
+        say(_NO_SEARCH)
+    for path in drawn:
+        say(f"drawn: {path}")
+
+
+def _draw(report: SearchReport | None, version: Version, folder: Path | None) -> list[Path]:
+    """Draw a search where that was asked for."""
+    if folder is None:
+        return []
+    if report is None:
+        why = (
+            _NO_SEARCH if version.kind == "class_module" else "Only class modules come of a search."
+        )
+        raise click.ClickException(f"there is nothing to draw of {version.uri}. {why}")
+    from modularizer.pictures import save_pictures
+
+    folder.mkdir(parents=True, exist_ok=True)
+    return save_pictures(report, folder)
 
 
 def _calibrations(manifest: AnyManifest) -> list[str]:

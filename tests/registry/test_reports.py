@@ -71,7 +71,7 @@ def test_every_class_module_holds_the_report_of_its_search(
 ) -> None:
     for uri in searched.uris:
         assert EVIDENCE_FILE in registry.manifest(uri).files
-        assert report_in(registry.evidence(uri)) == searched.report
+        assert report_in(registry.evidence(uri), "zero") == searched.report
 
 
 def test_the_pictures_are_beside_the_run_and_not_in_the_bundles(
@@ -116,15 +116,20 @@ def test_a_report_that_was_changed_is_refused(registry: Registry, home: Path) ->
 
 
 def test_evidence_without_a_report_has_none() -> None:
-    assert report_in({}) is None
-    assert report_in({"confusion": [[1]]}) is None
+    assert report_in({}, "a") is None
+    assert report_in({"confusion": [[1]]}, "a") is None
+
+
+def test_evidence_of_another_search_is_refused(searched: Searched) -> None:
+    with pytest.raises(BundleError, match="without the class 'nine'"):
+        report_in(parse_strict_json(dump_report(searched.report), EVIDENCE_FILE), "nine")
 
 
 def test_evidence_whose_report_is_none_is_refused() -> None:
     with pytest.raises(BundleError, match=r"evidence\.json is not valid"):
-        report_in({"search": {"class_names": ["a"]}})
+        report_in({"search": {"class_names": ["a"]}}, "a")
     with pytest.raises(BundleError, match=r"evidence\.json is not valid"):
-        report_in({"search": [1]})
+        report_in({"search": [1]}, "a")
 
 
 def test_a_report_with_nan_is_refused_when_it_is_written(searched: Searched) -> None:
@@ -149,7 +154,7 @@ def test_a_report_of_a_hundred_classes_and_fifty_layers_is_small() -> None:
     )
     raw = dump_report(report)
     assert len(raw) < 100_000
-    assert report_in(parse_strict_json(raw, EVIDENCE_FILE)) == report
+    assert report_in(parse_strict_json(raw, EVIDENCE_FILE), "class 0") == report
 
 
 def test_a_search_whose_pictures_cannot_be_stored_is_registered_all_the_same(
@@ -166,5 +171,5 @@ def test_a_search_whose_pictures_cannot_be_stored_is_registered_all_the_same(
     with monkeypatch.context() as patch:
         patch.setattr("registry.mlflow_runs.RunLog.upload_pictures", fail)
         uris = registry.add_decomposition(record, strong_uri=strong_uri)
-    assert report_in(registry.evidence(uris[0])) == record.report
+    assert report_in(registry.evidence(uris[0]), "zero") == record.report
     assert client_of(registry).get_run(registry.find(uris[0]).run_id).info.status == "FINISHED"
