@@ -30,12 +30,12 @@ def importance(network: nn.Module, plan: SlicingPlan, images: Sequence[Iterable[
     rows = []
     with inference(network):
         for of_class in images:
-            observer.total = torch.zeros(plan.channels, dtype=torch.float64)
+            observer.total = torch.zeros(plan.channels + 1, dtype=torch.float64)
             count = 0
             for batch in of_class:
                 observer.run(batch)
                 count += len(batch)
-            rows.append(observer.total / count)
+            rows.append(observer.total[:-1] / count)  # the last: read elsewhere
     return torch.stack(rows)
 
 
@@ -45,7 +45,7 @@ class _Observer(fx.Interpreter):
     def __init__(self, network: nn.Module, plan: SlicingPlan) -> None:
         super().__init__(fx.GraphModule(network, plan.graph))
         self.observations = plan.observations
-        self.total = torch.zeros(plan.channels, dtype=torch.float64)
+        self.total = torch.zeros(plan.channels + 1, dtype=torch.float64)
 
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from modularizer.errors import DecodeError
 
@@ -38,6 +38,39 @@ class Segment:
 
 
 @dataclass(frozen=True, eq=False)
+class Selection:
+    """Where a network takes some of an activation's channels, or puts them in another order.
+
+    Attributes:
+        source: int64 (C,): entries of the activation's channels.
+        chosen: int64 (selected,): positions among them, in the order in which they are given.
+    """
+
+    source: Tensor
+    chosen: Tensor
+
+    def index(self, alive: Tensor) -> Tensor:
+        """Positions among the channels that stay: int64, for those of ``chosen`` that stay."""
+        stays = alive[self.source]
+        return (stays.cumsum(0) - 1)[self.chosen[stays[self.chosen]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Mixing:
+    """How a norm mixes channels: its statistics are over those that are kept, by definition.
+
+    Attributes:
+        entries: int64 (C,): of its input's channel dimension.
+        dim: that dimension, counted from the end (negative).
+        dims: the dimensions that mean and variance are taken over, likewise.
+    """
+
+    entries: Tensor
+    dim: int
+    dims: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class SlicingPlan:
     """How a network is cut: everything decoding and masking need to know, found once.
 
@@ -53,9 +86,17 @@ class SlicingPlan:
         outputs: how many scores the network gives.
         entries: tensor name -> dimension -> int64 entries, one for each position.
         consumers: layer name -> int64 entries of its input's channel (or feature) dimension.
+        layer_channels: what may not be emptied -> int64 channels, of which a mask keeps at least
+            one: a layer's kernels or inputs. Those that hold all of another one's are left out.
+        mixing: name of a norm, or of the weight of a functional one -> how it mixes channels.
         graph: the traced network.
         observations: node name -> int64 (C,), the channel that each of its feature maps belongs
-            to; one node a segment, where its importance is read.
+            to, or ``channels`` where it is read at another node: each channel's importance is
+            read at the last node that shows it.
+        selections: name of a layer of ``template`` -> which channels it selects.
+        template: the network with a layer of its own wherever channels are selected or put in
+            another order (channel shuffle, chunk, split), on ``meta``; None where there is no
+            such place and the network's own code runs on sliced tensors as it is.
     """
 
     segments: tuple[Segment, ...]
@@ -64,8 +105,12 @@ class SlicingPlan:
     outputs: int
     entries: Mapping[str, Mapping[int, Tensor]]
     consumers: Mapping[str, Tensor]
+    layer_channels: Mapping[str, Tensor]
+    mixing: Mapping[str, Mixing]
     graph: fx.Graph = field(repr=False)
     observations: Mapping[str, Tensor] = field(repr=False)
+    selections: Mapping[str, Selection] = field(repr=False)
+    template: nn.Module | None = field(repr=False)
 
     @property
     def channels(self) -> int:
@@ -86,7 +131,7 @@ class SlicingPlan:
 
         Raises:
             DecodeError: if the mask has another shape or dtype, there is no such output, or a
-                segment or one of its layers would lose its last channel.
+                layer would lose its last kernel or input.
         """
         if kept.shape != (self.channels,) or kept.dtype != torch.bool:
             raise DecodeError(
@@ -101,13 +146,10 @@ class SlicingPlan:
                     f"the mask removes every kernel of {' + '.join(segment.layers)}; "
                     "a layer keeps at least one"
                 )
+        for layer, channels in self.layer_channels.items():
+            if not kept[channels].any():
+                raise DecodeError(f"the mask removes every kernel of {layer}; one has to stay")
         outputs = torch.ones(self.outputs, dtype=torch.bool)
         if output is not None:
             outputs = torch.arange(self.outputs) == output
-        alive = torch.cat([kept.cpu(), torch.ones(1, dtype=torch.bool), outputs])
-        for layer in (one for s in self.segments if len(s.layers) > 1 for one in s.layers):
-            if not alive[self.entries[f"{layer}.weight"][0]].any():  # of coupled layers, one
-                raise DecodeError(
-                    f"the mask removes every kernel of {layer}; a layer keeps at least one"
-                )
-        return alive
+        return torch.cat([kept.cpu(), torch.ones(1, dtype=torch.bool), outputs])

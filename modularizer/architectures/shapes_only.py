@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 _DRAWS = (Tensor.normal_, Tensor.uniform_)
 _SAME_SHAPE = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.batch_norm)
 
+_SCHEDULES = (torch.arange, torch.linspace, torch.tensor)
 _SUMS = (torch.add, Tensor.add, Tensor.__add__)
 
 
@@ -22,6 +23,9 @@ class ShapesOnly(TorchFunctionMode):
     Torch does these in Python on ``meta`` (draws, ReLU, batch norm, sums, linear layers), and
     imports its compiler at the first of them: 4-6 s in a process that only wants to load or
     slice a model. Other operations that torch does so still work, at that cost.
+
+    Tensors made of given values (`torch.tensor`, `torch.arange`, `torch.linspace`) are made on the
+    CPU whatever the device: builders read widths and rates from them.
     """
 
     def __torch_function__(
@@ -41,6 +45,8 @@ class ShapesOnly(TorchFunctionMode):
                 return _sum(*args, **(kwargs or {}))
             if func in _SAME_SHAPE:
                 return torch.empty_like(args[0])
+        if func in _SCHEDULES:
+            return func(*args, **{"device": "cpu", **(kwargs or {})})
         return func(*args, **(kwargs or {}))
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from modularizer.analysis.plan import SlicingPlan
-from modularizer.analysis.rebuild import rebuilt
+from modularizer.analysis.slicing import sliced
 from modularizer.analysis.tracing import slicing_plan
 from modularizer.architectures.catalogue import build_network
 from modularizer.architectures.spec import ArchitectureSpec
@@ -34,21 +33,7 @@ def decode(
     Raises:
         DecodeError: if the mask doesn't fit the plan or empties a layer.
     """
-    alive = plan.alive(kept, output)
-    positions: dict[int, Tensor | None] = {}  # entries are shared between tensors: look up once
-    tensors: dict[str, Tensor] = {}
-    with torch.no_grad():
-        for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
-            sliced = tensor.detach()
-            for dim, entries in plan.entries.get(name, {}).items():
-                key = id(entries)
-                if key not in positions:
-                    stays = alive[entries]
-                    positions[key] = None if bool(stays.all()) else stays.nonzero().flatten()
-                if (index := positions[key]) is not None:
-                    sliced = sliced.index_select(dim, index.to(sliced.device))
-            tensors[name] = sliced.clone() if sliced.data_ptr() == tensor.data_ptr() else sliced
-    return rebuilt(network, tensors).eval()
+    return sliced(network, plan, plan.alive(kept, output)).eval()
 
 
 def class_module_skeleton(

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import inspect
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from modularizer.analysis.plan import SlicingPlan
+from modularizer.analysis.plan import Mixing, SlicingPlan
 from modularizer.classifier import inference
 from modularizer.errors import DecodeError
 
@@ -18,7 +25,9 @@ def masked(network: nn.Module, plan: SlicingPlan, kept: Tensor) -> Iterator[None
     """Within this context removed channels are zero at the input of every layer that takes them.
 
     That, and not a zero at a convolution's output, is what slicing equals: batch norms and
-    activations in between may turn a zero into something else.
+    activations in between may turn a zero into something else. A layer norm, and a group norm of
+    a single group, takes its statistics over the channels that are kept: that is what removing
+    means there.
 
     Args:
         network: the whole network; its hooks are removed again on the way out.
@@ -36,39 +45,125 @@ def gated(network: nn.Module, plan: SlicingPlan, gates: Tensor) -> Iterator[None
 
     With gates of 0 and 1 this is `masked`; gates in between, and gradients through them, are
     what a search by gradients needs. Several rows of gates run side by side: of a batch of
-    ``rows * n`` images the first ``n`` pass through the first row's gates, and so on.
+    ``rows * n`` images the first ``n`` pass through the first row's gates, and so on. Norms over
+    channels weigh each by its gate, in mean and variance.
 
     Args:
         network: the whole network; its hooks are removed again on the way out.
         plan: its slicing plan.
         gates: float (rows, plan.channels); gradients flow into them.
     """
-    always = gates.new_ones(len(gates), 1 + plan.outputs)
-    factors = torch.cat([gates, always], dim=1)
+    factors = torch.cat([gates, gates.new_ones(len(gates), 1 + plan.outputs)], dim=1)
     handles = []
     for name, entries in plan.consumers.items():
+        if bool((entries >= plan.channels).all()):
+            continue  # nothing that it takes in can be removed
         layer = network.get_submodule(name)
-        dim = 1 if isinstance(layer, nn.Conv2d) else -1
         factor = factors[:, entries.to(factors.device)]
-
-        def scale(
-            _: nn.Module,
-            args: tuple[Tensor, ...],
-            factor: Tensor = factor,
-            dim: int = dim,
-        ) -> tuple[Tensor, ...]:
-            x = args[0]
-            shape = [1] * (x.ndim + 1)
-            shape[0], shape[1 + dim if dim > 0 else dim] = factor.shape
-            by_row = x.unflatten(0, (len(factor), -1))
-            return ((by_row * factor.to(x.device, x.dtype).view(shape)).flatten(0, 1), *args[1:])
-
-        handles.append(layer.register_forward_pre_hook(scale))
+        hook = partial(_scale_input, factor, 1 if isinstance(layer, nn.Conv2d) else -1)
+        handles.append(layer.register_forward_pre_hook(hook))
+    layers = dict(network.named_modules())
+    tensors = dict(network.named_parameters())
+    by_weight: dict[int, _Weighting] = {}
+    for name, mixing in plan.mixing.items():
+        weighting = _Weighting(factors[:, mixing.entries.to(factors.device)], mixing)
+        if name in layers:
+            handles.append(layers[name].register_forward_hook(weighting.again))
+        else:
+            by_weight[id(tensors[name])] = weighting
     try:
-        yield
+        with _WeightedFunctions(by_weight) if by_weight else nullcontext():
+            yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _scale_input(
+    factor: Tensor, dim: int, _: nn.Module, args: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    scaled = _by_row(args[0], len(factor)) * _shaped(factor, args[0], dim)
+    return (scaled.flatten(0, 1), *args[1:])
+
+
+def _by_row(x: Tensor, rows: int) -> Tensor:
+    """(rows * n, ...) to (rows, n, ...)."""
+    rows_of_images: Tensor = x.unflatten(0, (rows, -1))
+    return rows_of_images
+
+
+def _shaped(factor: Tensor, x: Tensor, dim: int) -> Tensor:
+    """A factor (rows, C) in a shape that broadcasts against ``x`` by row, C along its ``dim``."""
+    shape = [1] * (x.ndim + 1)
+    shape[0], shape[1 + dim if dim > 0 else dim] = factor.shape
+    return factor.to(x.device, x.dtype).view(shape)
+
+
+@dataclass(frozen=True)
+class _Weighting:
+    """A norm's statistics, weighted by gates.
+
+    Attributes:
+        factor: float (rows, C), the gate of each channel.
+        mixing: how the norm mixes channels.
+    """
+
+    factor: Tensor
+    mixing: Mixing
+
+    def again(self, layer: nn.Module, args: tuple[Tensor, ...], given: Tensor) -> Tensor:
+        """What a layer or group norm gives with these weights, as a forward hook."""
+        assert isinstance(layer, nn.LayerNorm | nn.GroupNorm)
+        return self.normalised(args[0], layer.weight, layer.bias, layer.eps)
+
+    def normalised(
+        self, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+    ) -> Tensor:
+        """``x`` less its mean, by its deviation, with each channel counted by its gate."""
+        by_row = _by_row(x, len(self.factor))
+        gate = _shaped(self.factor, x, self.mixing.dim)
+        dims = self.mixing.dims
+        places = math.prod(x.shape[dim] for dim in dims if dim != self.mixing.dim)
+        total = gate.sum(dim=self.mixing.dim, keepdim=True).clamp_min(1e-12) * places
+        mean = (gate * by_row).sum(dims, keepdim=True) / total
+        variance = (gate * (by_row - mean).square()).sum(dims, keepdim=True) / total
+        made = ((by_row - mean) * (variance + eps).rsqrt()).flatten(0, 1)
+        for tensor, operation in ((weight, torch.mul), (bias, torch.add)):
+            if tensor is not None:
+                made = operation(made, self._placed(tensor))
+        return made
+
+    def _placed(self, tensor: Tensor) -> Tensor:
+        """A scale or shift in a shape that broadcasts: of each channel, or of each element."""
+        if tensor.ndim == len(self.mixing.dims):
+            return tensor
+        return tensor.view([-1 if dim == self.mixing.dim else 1 for dim in self.mixing.dims])
+
+
+class _WeightedFunctions(TorchFunctionMode):
+    """While active, norms that are called as functions are weighted, told by their weight."""
+
+    def __init__(self, by_weight: Mapping[int, _Weighting]) -> None:
+        super().__init__()
+        self.by_weight = by_weight
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Answer for those; pass all else on."""
+        if func not in (F.layer_norm, F.group_norm):
+            return func(*args, **(kwargs or {}))
+        given = inspect.signature(func).bind(*args, **(kwargs or {}))
+        given.apply_defaults()
+        x, _, weight, bias, eps = given.arguments.values()
+        weighting = self.by_weight.get(id(weight))
+        if weighting is None:
+            return func(*args, **(kwargs or {}))
+        return weighting.normalised(x, weight, bias, eps)
 
 
 def verify_decoded(

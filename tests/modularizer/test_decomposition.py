@@ -279,8 +279,8 @@ def test_a_network_that_can_not_be_sliced_is_refused_before_any_work() -> None:
     refused = {
         "a view to a fixed width": FixedView(),
         "no convolution": nn.Sequential(nn.Flatten(), nn.Linear(64, 3)),
-        "grouped convolutions": nn.Sequential(
-            nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, groups=2), nn.Flatten(), nn.Linear(64, 3)
+        "ConvTranspose2d": nn.Sequential(
+            nn.Conv2d(1, 4, 3), nn.ConvTranspose2d(4, 4, 3), nn.Flatten(), nn.Linear(256, 3)
         ),
         "4 scores.*3 classes": simple_rescnn(4, width=4, in_channels=1, input_size=8),
         "2 scores.*3 classes": simple_rescnn(2, width=4, in_channels=1, input_size=8),

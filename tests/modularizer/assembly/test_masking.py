@@ -61,23 +61,12 @@ def test_scores_that_are_not_finite_are_refused(value: float) -> None:
     assert hooks(network) == 0
 
 
-def test_a_size_written_into_the_code_is_explained() -> None:
-    class Fixed(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv = nn.Conv2d(1, 4, 3, padding=1)
-            self.out = nn.Linear(4 * 64, 3)
-
-        def forward(self, x: Tensor) -> Tensor:
-            scores: Tensor = self.out(self.conv(x).relu().contiguous().view(-1, 256))
-            return scores
-
-    network = Fixed()
-    plan = slicing_plan(network, (1, 8, 8))
-    for kept in (torch.tensor([True, False, True, False]), torch.tensor([True] * 3 + [False])):
-        decoded = decode(network, plan, kept, output=0)
-        with pytest.raises(DecodeError, match="a view to a fixed width"):
-            verify_decoded(decoded, network, plan, kept, output=0, images=torch.randn(4, 1, 8, 8))
+def test_a_network_whose_code_does_not_follow_is_explained() -> None:
+    network, plan, kept, images = small()
+    decoded = decode(network, plan, kept, output=0)
+    wider = nn.Sequential(decoded, nn.Linear(2, 2))
+    with pytest.raises(DecodeError, match="fails where the whole one runs"):
+        verify_decoded(wider, network, plan, kept, output=0, images=images)
     assert hooks(network) == 0
 
 

@@ -1,0 +1,73 @@
+"""Where a network selects or shuffles channels: one layer in place of the code that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, fx, nn
+
+from modularizer.analysis.plan import Selection
+
+
+class Select(nn.Module):
+    """Takes some of its input's channels, in a given order.
+
+    Args:
+        index: int64 (selected,): positions along dimension 1.
+    """
+
+    index: Tensor
+
+    def __init__(self, index: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("index", index, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, ...) to (N, selected, ...)."""
+        return x.index_select(1, self.index.to(x.device))
+
+
+def template_of(
+    network: nn.Module, graph: fx.Graph, selections: Mapping[str, tuple[str, Selection]]
+) -> tuple[nn.Module | None, dict[str, Selection]]:
+    """The network with `Select` layers, where its own code would cut sliced channels wrongly.
+
+    Code that cuts channels in half, or shuffles two halves, counts on how many there are. A
+    layer that knows which channels are meant does not.
+
+    Args:
+        network: on ``meta``.
+        graph: its graph; left as it is.
+        selections: node -> the node whose channels it gives some of, and which.
+
+    Returns:
+        The network with these layers and their names; None where there is nothing to replace.
+    """
+    if not selections:
+        return None, {}
+    modules: dict[str, nn.Module] = {}
+    new = fx.Graph()
+    nodes: dict[fx.Node, fx.Node] = {}
+    by_name: dict[str, fx.Node] = {}
+    for node in graph.nodes:
+        if node.name in selections:
+            source, selection = selections[node.name]
+            name = f"select_{node.name}"
+            modules[name] = Select(selection.chosen)
+            copied = new.call_module(name, (by_name[source],))
+        else:
+            copied = new.node_copy(node, lambda old: nodes[old])
+        nodes[node] = by_name[node.name] = copied
+    root = _with_layers(network, modules)
+    whole = fx.GraphModule(root, new)  # asks layers whether they can be left out
+    whole.graph.eliminate_dead_code()
+    template = fx.GraphModule(root, whole.graph).eval()  # without the layers that were left out
+    kept = {f"select_{node}": one for node, (_, one) in selections.items()}
+    return template, {name: one for name, one in kept.items() if hasattr(template, name)}
+
+
+def _with_layers(network: nn.Module, modules: Mapping[str, nn.Module]) -> nn.Module:
+    root = nn.Module()
+    root.__dict__.update(network.__dict__)
+    root._modules = {**network._modules, **modules}
+    return root
