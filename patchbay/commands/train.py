@@ -12,9 +12,14 @@ from patchbay import options
 from patchbay.console import emit, progress_bars, say
 from patchbay.session import load_splits, open_registry
 
-# The names of modularizer.architectures.catalogue, without the seconds that importing it takes;
-# a test compares them.
-ARCHITECTURES = ("rescnn", "simcnn", "simple_rescnn", "simple_simcnn", "torchvision.resnet18")
+
+def _known(_: click.Context, __: click.Parameter, name: str) -> str:
+    """The name of an architecture, if there is one; nothing is imported for it."""
+    from modularizer.architectures.names import OWN, TORCHVISION, architecture_names
+
+    if name not in (*OWN, *TORCHVISION) and name not in (names := architecture_names()):
+        raise click.BadParameter(f"no architecture {name!r}; there are {', '.join(names)}")
+    return name
 
 
 @click.command(short_help="Train a strong or weak model and register it.")
@@ -30,10 +35,11 @@ ARCHITECTURES = ("rescnn", "simcnn", "simple_rescnn", "simple_simcnn", "torchvis
 )
 @click.option(
     "--architecture",
-    type=click.Choice(ARCHITECTURES),
+    callback=_known,
     default="simcnn",
     show_default=True,
-    help="The network's structure.",
+    help="The network's structure: simcnn, rescnn, simple_simcnn, simple_rescnn, a CNN classifier "
+    "of torchvision such as torchvision.resnet18, or one that an installed package offers.",
 )
 @click.option(
     "--argument",
@@ -101,10 +107,12 @@ def train(
 
 def _fitted(arguments: tuple[tuple[str, Any], ...], architecture: str, data: Any) -> dict[str, Any]:
     """The arguments, with the input's size and channels from the data where the net takes them."""
+    from modularizer.architectures.catalogue import arguments_of
+
     _, height, width, channels = data.train.images.shape
-    of_the_data = (
-        {}
-        if architecture.startswith("torchvision.")
-        else {"in_channels": channels, "input_size": min(height, width)}
-    )
-    return {**of_the_data, **dict(arguments)}
+    of_the_data = {"in_channels": channels, "input_size": min(height, width)}
+    taken = arguments_of(architecture)
+    return {
+        **{name: value for name, value in of_the_data.items() if name in taken},
+        **dict(arguments),
+    }

@@ -7,14 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modularizer.architectures.catalogue import architecture_names
 from modularizer.datasets.digits import read_digits
-from patchbay.commands.train import ARCHITECTURES
 from tests.patchbay.running import NET, QUICK, Shop, run_command
-
-
-def test_train_offers_every_architecture_of_the_allow_list() -> None:
-    assert architecture_names() == ARCHITECTURES
 
 
 def test_list_holds_every_version_with_kind_and_aliases(shop: Shop) -> None:

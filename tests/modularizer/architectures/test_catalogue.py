@@ -6,7 +6,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from modularizer.architectures.catalogue import architecture_names, build_network
+from modularizer.architectures.catalogue import arguments_of, build_network
+from modularizer.architectures.names import OWN
 from modularizer.architectures.spec import ArchitectureSpec
 from modularizer.errors import ArchitectureError
 
@@ -16,11 +17,12 @@ SMALL: dict[str, dict[str, Any]] = {
     "rescnn": {"width_multiplier": 1 / 64},
     "simple_rescnn": {"width": 4},
     "torchvision.resnet18": {},
+    "torchvision.regnet_y_400mf": {},
 }
 
 
-def test_every_name_of_the_allow_list_builds_a_classifier() -> None:
-    assert set(architecture_names()) == set(SMALL)
+def test_every_network_of_our_own_builds_a_classifier() -> None:
+    assert set(OWN) < set(SMALL)
     for name, arguments in SMALL.items():
         spec = ArchitectureSpec(name=name, arguments={**arguments, "num_classes": 3})
         network = build_network(spec, device="meta").eval()
@@ -44,10 +46,14 @@ def test_a_spec_that_went_through_json_builds_the_same_network() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet18", "os.system", "torch.load", "simcnn ", "__import__", "torchvision.resnet50"]
+    "name",
+    [
+        *("resnet18", "os.system", "torch.load", "simcnn ", "__import__", "torchvision.vit_b_16"),
+        *("torchvision.get_model", "torchvision.fcn_resnet50", "torchvision.", "torchvision"),
+    ],
 )
 def test_a_name_that_is_not_on_the_allow_list_is_refused_with_the_list(name: str) -> None:
-    with pytest.raises(ArchitectureError, match=r"there are rescnn, .*torchvision\.resnet18"):
+    with pytest.raises(ArchitectureError, match=r"there are .*rescnn, .*torchvision\.resnet18"):
         build_network(ArchitectureSpec(name=name))
 
 
@@ -63,12 +69,24 @@ def test_a_name_that_is_not_on_the_allow_list_is_refused_with_the_list(name: str
         ("simcnn", {"num_classes": 3, "input_size": 4}),
         ("rescnn", {"num_classes": 3, "width_multiplier": "wide"}),
         ("simple_rescnn", {"num_classes": 3, "width": -4}),
+        ("torchvision.resnet18", {}),
         ("torchvision.resnet18", {"num_classes": 3, "weights": "DEFAULT"}),
+        ("torchvision.resnet18", {"num_classes": 3, "weights": None}),
+        ("torchvision.resnet18", {"num_classes": 3, "pretrained": True}),
+        ("torchvision.resnet18", {"num_classes": 3, "norm_layer": "BatchNorm2d"}),
+        ("torchvision.resnet18", {"num_classes": 3, "model": "vit_b_16"}),
+        ("torchvision.resnext50_32x4d", {"num_classes": 3, "groups": 2}),
+        ("torchvision.googlenet", {"num_classes": 3, "aux_logits": True}),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(name: str, arguments: dict[str, Any]) -> None:
     with pytest.raises(ArchitectureError):
         build_network(ArchitectureSpec(name=name, arguments=arguments), device="meta")
+
+
+def test_an_architecture_says_which_arguments_it_takes() -> None:
+    assert {"num_classes", "in_channels", "input_size"} <= arguments_of("rescnn")
+    assert arguments_of("torchvision.resnet18") == {"num_classes"}
 
 
 def test_a_spec_can_not_be_changed_or_extended() -> None:
