@@ -68,8 +68,8 @@ def combine(call: Call, findings: Findings) -> Tensor:
             findings.pin(operand.ids, call.where)
     if not any(spread):
         findings.unite(one.ids, other.ids, call.where)
-        larger = one if compact(one.ids).numel() >= compact(other.ids).numel() else other
-        return larger.ids.expand(shape)
+        simpler = one if compact(one.ids).numel() <= compact(other.ids).numel() else other
+        return simpler.ids.expand(shape)
     return (other if spread[0] else one).ids.expand(shape)
 
 

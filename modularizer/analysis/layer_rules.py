@@ -113,16 +113,15 @@ def normalise_groups(call: Call, findings: Findings) -> Tensor:
     found = call.argument(1, "num_groups")
     groups = call.submodule.num_groups if isinstance(call.submodule, nn.GroupNorm) else found
     channels = along(source.ids, 1, call.where)
-    size = findings.decided(call.node, lambda: len(channels) // groups)
-    if len(channels) != size * groups:
-        raise PlanError(f"{call.where}: its number of groups doesn't follow its channels")
-    single = findings.decided(f"{call.node} is single", lambda: groups == 1)
-    if not single:
-        by_group = channels.reshape(-1, size)
+    size = findings.decided(call.node, lambda: len(channels) // groups if groups > 1 else None)
+    if size is not None:
+        if len(channels) != size * groups:
+            raise PlanError(f"{call.where}: its number of groups doesn't follow its channels")
+        by_group = channels.reshape(groups, size)
         findings.unite(by_group, by_group[:, :1], call.where)
     ndim = source.ids.ndim
     statistics = Statistics(channels, 1 - ndim, tuple(range(1 - ndim, 0)))
-    _affine(call, findings, statistics, weight_dims=1, at=(2, 3), mixing=single)
+    _affine(call, findings, statistics, weight_dims=1, at=(2, 3), mixing=size is None)
     return source.ids
 
 

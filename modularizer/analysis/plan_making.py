@@ -161,6 +161,7 @@ def _layer_channels(
     for where, found in _sliced_dimensions(entries, consumers, selections):
         if bool((found < channels).all()):
             sets.setdefault(tuple(found.unique().tolist()), where)
+    assert len(set(sets.values())) == len(sets)
     members = torch.zeros(len(sets), channels)
     for row, one in enumerate(sets):
         members[row, list(one)] = 1
@@ -180,8 +181,9 @@ def _sliced_dimensions(
     selections: Mapping[str, Selection],
 ) -> Iterable[tuple[str, Tensor]]:
     for tensor, by_dim in entries.items():
-        for found in by_dim.values():
-            yield tensor.rpartition(".")[0] or tensor, found
+        name = tensor.removesuffix(".weight")
+        for dim, found in by_dim.items():
+            yield name if dim == 0 else f"{name}'s inputs", found
     for layer, found in consumers.items():
         yield f"{layer}'s inputs", found
     for name, selection in selections.items():

@@ -45,7 +45,6 @@ def slicing_plan(network: nn.Module, input_shape: Sequence[int]) -> SlicingPlan:
         network, {name: tensor.to("meta") for name, tensor in _tensors(network).items()}
     ).eval()
     graph = traced(on_meta)
-    _inline_scalars(on_meta, graph)
     findings = Collected()
     walk = Walk(fx.GraphModule(on_meta, graph), findings)
     dtype = next((p.dtype for p in on_meta.parameters()), None)
@@ -64,12 +63,14 @@ def traced(network: nn.Module) -> fx.Graph:
         PlanError: if its code can't be followed; the message says where.
     """
     try:
-        return fx.Tracer().trace(network)
+        graph = fx.Tracer().trace(network)
     except Exception as error:  # fx raises many kinds for what it can't follow
         raise PlanError(
             f"{type(network).__name__} can't be traced{_place(network, error.__traceback__)}: "
             f"{error}. Control flow that depends on values has to go; see torch.fx"
         ) from error
+    _inline_scalars(network, graph)
+    return graph
 
 
 def _place(network: nn.Module, trace: TracebackType | None) -> str:
