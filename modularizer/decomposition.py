@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from modularizer.analysis.importance import importance
+from modularizer.analysis.keeping import keeping_each_layer
 from modularizer.analysis.plan import SlicingPlan
 from modularizer.analysis.sensitivity import Sensitivity, measure_sensitivity
 from modularizer.analysis.tracing import slicing_plan
@@ -237,10 +238,11 @@ def _random_masks(task: SearchTask, masks: Masks) -> tuple[Tensor, tuple[float, 
     """Masks that keep as much, chosen at random, and how the models composed of them do."""
     generator = generator_for(task.settings.seed, "random masks")
     segments = [segment.channels for segment in task.plan.segments]
-    draws = [
-        random_masks_like(masks.kept, segments, generator)
-        for _ in range(task.settings.random_draws)
-    ]
+    draws = []
+    for _ in range(task.settings.random_draws):
+        draw = random_masks_like(masks.kept, segments, generator)
+        preference = torch.rand(draw.shape, generator=generator)
+        draws.append(keeping_each_layer(draw, preference, task.plan))
     return torch.stack(draws), tuple(task.scorer.composed_accuracy(draw) for draw in draws)
 
 
@@ -293,17 +295,10 @@ def _require_sliceable(strong: Classifier, plan: SlicingPlan, images: Tensor) ->
     """Decode one mask and compare, before any work: a plan that is wrong is found here."""
     if not plan.segments:
         raise PlanError("the network has no convolution whose kernels could be removed")
+    half = torch.arange(plan.channels) % 2 == 0
     for segment in plan.segments:
-        for layer in segment.layers:
-            carried = plan.entries[f"{layer}.weight"][0]
-            if int((carried < plan.channels).sum()) < len(segment):
-                raise PlanError(
-                    f"{' + '.join(segment.layers)} are coupled, but {layer} has only some of "
-                    "their channels (a concatenation meets an addition); a search could empty it"
-                )
-    kept = torch.arange(plan.channels) % 2 == 0
-    for segment in plan.segments:
-        kept[segment.start] = True
+        half[segment.start] = True
+    kept = keeping_each_layer(half, torch.zeros(plan.channels), plan)
     try:
         _class_module(strong, plan, kept, 0, images)
     except DecodeError as error:

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from modularizer.analysis.keeping import keeping_each_layer
 from modularizer.analysis.plan import SlicingPlan
 
 Order = Literal["importance", "random", "none"]
@@ -118,7 +119,7 @@ def least_important_dropped(
         importance: float (classes, channels).
         plan: the slicing plan.
         segment: index of the segment.
-        drop_ratio: in [0, 1]; at least one channel stays.
+        drop_ratio: in [0, 1]; at least one channel of each layer stays.
 
     Returns:
         bool (classes, channels).
@@ -128,4 +129,4 @@ def least_important_dropped(
     ranks = importance[:, channels].argsort(dim=1, stable=True).argsort(dim=1)
     masks = torch.ones(importance.shape, dtype=torch.bool)
     masks[:, channels] = ranks >= min(round(size * drop_ratio), size - 1)
-    return masks
+    return keeping_each_layer(masks, importance, plan)

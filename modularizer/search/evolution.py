@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from modularizer.analysis.grouping import Grouping, group_channels
+from modularizer.analysis.keeping import keeping_each_layer
 from modularizer.analysis.sensitivity import Sensitivity
 from modularizer.progress import Progress
 from modularizer.search.bracket import BracketResult, run_bracket
@@ -110,7 +111,7 @@ class Evolution:
         settings, scorer = self.task.settings, self.task.scorer
         scorer.next_generation()
         before, passes = dict(scorer.work.seconds), scorer.work.passes
-        bits = self.grouping.keeping_a_group(
+        bits = self._emptying_nothing(
             ask(
                 self.state,
                 parents=settings.parents,
@@ -140,6 +141,14 @@ class Evolution:
         for name in ("decode", "network"):  # of all workers together
             spent[name] /= scorer.workers
         return {**spent, "bracket": max(took - sum(spent.values()), 0.0)}
+
+    def _emptying_nothing(self, bits: Tensor) -> Tensor:
+        """The same bits, with a group put back where a segment or a layer has none left."""
+        bits = self.grouping.keeping_a_group(bits)
+        masks = self.grouping.masks(bits)
+        preference = self.task.importance[:, None, :]
+        needed = keeping_each_layer(masks, preference, self.task.plan) & ~masks
+        return bits | self.grouping.bits(needed)
 
     def _compare(self, masks: Tensor) -> BracketResult:
         settings = self.task.settings

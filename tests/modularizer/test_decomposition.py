@@ -452,3 +452,46 @@ def test_a_network_that_takes_contiguous_images_alone_is_served_too() -> None:
     predicted = predict(ComposedClassifier(found.class_modules), data.validation.images)
     accuracy = float((predicted.argmax(axis=1) == data.validation.labels).mean())
     assert found.masks.accuracy == pytest.approx(accuracy)
+
+
+class PartlyCoupled(nn.Module):
+    """Two convolutions, concatenated, meet a third in an addition: each has some channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = nn.Conv2d(1, 3, 3, padding=1)
+        self.right = nn.Conv2d(1, 5, 3, padding=1)
+        self.both = nn.Conv2d(1, 8, 3, padding=1)
+        self.out = nn.Linear(8 * 16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        joined = torch.cat([self.left(x), self.right(x)], dim=1) + self.both(x)
+        scores: Tensor = self.out(nn.functional.max_pool2d(joined.relu(), 2).flatten(1))
+        return scores
+
+
+def fitted(network: nn.Module) -> Classifier:
+    prepare = strong().preprocessing
+    images = prepare.prepare(torch.from_numpy(DATA.train.images)).contiguous()
+    labels = torch.from_numpy(DATA.train.labels)
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
+    for _ in range(40):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(network(images), labels).backward()
+        optimiser.step()
+    return untrained(network)
+
+
+def test_a_search_empties_no_layer_that_has_some_of_its_segment_s_channels() -> None:
+    torch.manual_seed(1)
+    model = fitted(PartlyCoupled())
+    harsh = SETTINGS.model_copy(update={"mutation_rate": 0.9, "few_groups": 8, "generations": 6})
+    found = decompose(model, DATA, harsh)
+    (segment,) = found.plan.segments
+    assert segment.layers == ("left", "right", "both")
+    for one in found.class_modules:
+        assert all(
+            min(m.weight.shape[:2]) >= 1
+            for m in one.network.modules()
+            if isinstance(m, nn.Conv2d | nn.Linear)
+        )
