@@ -1,0 +1,245 @@
+"""A search for masks by gradients: a gate a channel, all classes in one pass.
+
+Each class has a logit for each channel. A step selects the channels with the highest logits that
+the budget allows, runs all classes' modules with them as gates side by side, and moves the
+logits against the slope of the composed model's loss.
+
+GradSplitter (2023), which comes closest, starts from whole modules with a head each and weighs
+kernels kept against accuracy; here importance says where to start, nothing but gates is trained,
+and the budget is met at every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from modularizer.analysis.plan import SlicingPlan
+from modularizer.assembly.masking import gated
+from modularizer.errors import DataError, ModularizerError
+from modularizer.search.budget import Budget, Selector
+from modularizer.search.gates import GateKind, open_gates
+
+PASSES_OF_A_STEP = 3
+"""For each module and image: one pass forward, and one backward that counts as two."""
+
+_DECAY = (0.9, 0.999)  # of Adam's two means, as its authors have it
+_EPSILON = 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class GradientState:
+    """Where a search stands between two epochs: tensors and numbers alone, to be stored.
+
+    Attributes:
+        logits: float32 (classes, channels): how much each class wants each channel.
+        mean: Adam's running mean of the slope, same shape.
+        square: Adam's running mean of its square, same shape.
+        generator: uint8 (bytes,): state of the generator of every random choice.
+        epoch: epochs done.
+        step: steps done.
+        passes: images x modules run so far; a backward pass counts as two.
+        loss: mean loss of the last epoch; NaN before the first.
+    """
+
+    logits: Tensor
+    mean: Tensor
+    square: Tensor
+    generator: Tensor
+    epoch: int = 0
+    step: int = 0
+    passes: int = 0
+    loss: float = float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class GradientSearch:
+    """What a search works on, and how: `start`, then `advance` epoch by epoch, then `finish`.
+
+    On one CPU thread the same images, settings and state give the same bits.
+
+    Attributes:
+        network: the whole network; left as it is.
+        plan: its slicing plan.
+        images: prepared images to learn from, float (N, C, H, W), on the network's device.
+        labels: int64 (N,), on any device.
+        budget: what each class's module may cost.
+        alignment: each segment keeps a multiple of this many channels, or all of them.
+        gates: how masks let gradients through.
+        epochs: epochs in all.
+        images_per_class: drawn anew for each epoch, without repeats; or all that there are.
+        batch_size: images a step; each passes through all classes' modules at once, so memory
+            grows with ``batch_size * classes``.
+        learning_rate: Adam's at the start; it falls to 0 step by step.
+    """
+
+    network: nn.Module
+    plan: SlicingPlan
+    images: Tensor
+    labels: Tensor
+    budget: Budget
+    alignment: int = 1
+    gates: GateKind = "straight-through"
+    epochs: int = 4
+    images_per_class: int = 50
+    batch_size: int = 20
+    learning_rate: float = 0.1
+
+    @property
+    def steps(self) -> int:
+        """Steps in all."""
+        drawn = sum(min(len(own), self.images_per_class) for own in self._by_label)
+        return self.epochs * -(-drawn // self.batch_size)
+
+    def start(self, importance: Tensor, generator: torch.Generator) -> GradientState:
+        """The first state: logits from -1/2 to 1/2, by rank of importance within a segment.
+
+        Args:
+            importance: float (classes, channels).
+            generator: on the CPU; its state is copied.
+
+        Raises:
+            DataError: if a class has no image.
+            ModularizerError: if the budget can't be met.
+        """
+        for label, own in enumerate(self._by_label):
+            if not len(own):
+                raise DataError(f"no image of class {label} to learn from; each class needs some")
+        logits = torch.empty(importance.shape)
+        for segment in self.plan.segments:
+            order = importance[:, segment.channels].argsort(dim=1, stable=True)
+            logits[:, segment.channels] = (order.argsort(dim=1) + 0.5) / len(segment) - 0.5
+        logits = logits.to(self.images.device)
+        self._selector.require_possible(logits, self.budget)
+        zeros = torch.zeros_like(logits)
+        return GradientState(logits, zeros, zeros, generator.get_state())
+
+    def advance(self, state: GradientState) -> GradientState:
+        """The state after another epoch; the given one is left as it is.
+
+        Raises:
+            ModularizerError: if the loss is not finite.
+        """
+        generator = torch.Generator()
+        generator.set_state(state.generator)
+        drawn = self._draw(generator).to(self.images.device)
+        labels = self.labels.to(self.images.device)
+        total = torch.zeros((), device=self.images.device)
+        after = replace(
+            state, passes=state.passes + PASSES_OF_A_STEP * len(drawn) * len(state.mean)
+        )
+        rate = self.learning_rate
+        with frozen(self.network):
+            for batch in drawn.split(self.batch_size):
+                loss, slope = self._slope(
+                    after.logits, self.images[batch], labels[batch], generator
+                )
+                total += loss * len(batch)
+                after = _moved(after, slope, rate * max(0.0, 1 - after.step / self.steps))
+        mean_loss = float(total) / len(drawn)
+        if not torch.isfinite(total):
+            raise ModularizerError(
+                f"epoch {state.epoch + 1} of the search ends with a loss of {mean_loss}; the "
+                "strong model's activations overflow, or its weights are broken"
+            )
+        return replace(
+            after, epoch=state.epoch + 1, generator=generator.get_state(), loss=mean_loss
+        )
+
+    def finish(self, state: GradientState) -> Tensor:
+        """The masks that a state stands for, within the budget: bool (classes, channels)."""
+        return self._selector.select(state.logits, self.budget).masks
+
+    @cached_property
+    def _selector(self) -> Selector:
+        return Selector(self.plan, alignment=self.alignment, device=self.images.device)
+
+    @cached_property
+    def _by_label(self) -> tuple[Tensor, ...]:
+        labels = self.labels.cpu()
+        return tuple((labels == label).nonzero().flatten() for label in range(self.plan.outputs))
+
+    def _draw(self, generator: torch.Generator) -> Tensor:
+        """An epoch's images in a random order: int64 (images,)."""
+        drawn = [
+            own[torch.randperm(len(own), generator=generator)[: self.images_per_class]]
+            for own in self._by_label
+        ]
+        every = torch.cat(drawn)
+        return every[torch.randperm(len(every), generator=generator)]
+
+    def _slope(
+        self, logits: Tensor, images: Tensor, labels: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """The loss, (), and its slope within the budget, (classes, channels)."""
+        selection = self._selector.select(logits, self.budget)
+        leaf = logits.clone().requires_grad_()
+        gates = open_gates(self.gates, leaf, selection, generator)
+        loss = F.cross_entropy(composed_scores(self.network, self.plan, gates, images), labels)
+        (slope,) = torch.autograd.grad(loss, leaf)
+        return loss.detach(), within_budget(slope, self.budget.slope(selection.masks))
+
+
+def composed_scores(network: nn.Module, plan: SlicingPlan, gates: Tensor, images: Tensor) -> Tensor:
+    """The composed model's scores, all of its modules run side by side.
+
+    Args:
+        network: the whole network.
+        plan: its slicing plan.
+        gates: float (classes, channels); gradients flow into them.
+        images: prepared images, float (N, C, H, W).
+
+    Returns:
+        float (N, classes): column n is output n of the network behind row n of the gates.
+    """
+    rows = len(gates)
+    with gated(network, plan, gates):
+        scores: Tensor = network(images.repeat(rows, 1, 1, 1))
+    composed: Tensor = scores.unflatten(0, (rows, -1)).diagonal(dim1=0, dim2=2)
+    return composed
+
+
+def within_budget(slope: Tensor, cost: Tensor) -> Tensor:
+    """The part of a slope along which no module's cost changes, to first order.
+
+    What a budget of ``cost`` makes of the slope: channels whose gain is what their cost buys on
+    average stay where they are. The multiplier is the least-squares one, for each class.
+
+    Args:
+        slope: (classes, channels).
+        cost: same shape, not all 0 for any class.
+    """
+    along = F.normalize(cost.to(slope.dtype), dim=1)
+    within: Tensor = slope - along * (slope * along).sum(dim=1, keepdim=True)
+    return within
+
+
+def _moved(state: GradientState, slope: Tensor, rate: float) -> GradientState:
+    """A step of Adam (Kingma, Ba, 2015)."""
+    step = state.step + 1
+    mean = state.mean.lerp(slope, 1 - _DECAY[0])
+    square = state.square.lerp(slope.square(), 1 - _DECAY[1])
+    scale = (square / (1 - _DECAY[1] ** step)).sqrt() + _EPSILON
+    logits = state.logits - rate * (mean / (1 - _DECAY[0] ** step)) / scale
+    return replace(state, logits=logits, mean=mean, square=square, step=step)
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode and no gradients of weights; both come back, error or not."""
+    training = {module: module.training for module in network.modules()}
+    wanted = {parameter: parameter.requires_grad for parameter in network.parameters()}
+    network.eval().requires_grad_(False)
+    try:
+        yield
+    finally:
+        for module, was_training in training.items():
+            module.training = was_training
+        for parameter, was_wanted in wanted.items():
+            parameter.requires_grad_(was_wanted)
