@@ -24,6 +24,7 @@ from modularizer.memory import MemoryPlan, plan_memory
 from modularizer.preprocessing import as_tensor
 from modularizer.progress import ProgressCallback, ignore_progress
 from modularizer.search.checkpoint import Checkpoint, Identity, weights_digest
+from modularizer.search.descent import gradient_search
 from modularizer.search.evolution import genetic_search
 from modularizer.search.images import ClassImages
 from modularizer.search.population import random_masks_like
@@ -63,9 +64,8 @@ class Parts:
         random_masks: bool (draws, classes, channels): masks that keep as many channels of each
             segment, chosen at random.
         random_accuracy: composed accuracy of each draw on the validation images.
-        passes: network x images run, by part: ``sensitivity``, ``search``, ``plain`` (what the
-            search would have run without a bracket's order and memory: classes x candidates x
-            images x generations).
+        passes: network x images run, by part: ``sensitivity``, ``search``, and for a genetic
+            search ``plain``: every candidate on every image, generation after generation.
         memory: what the search did with its memory.
     """
 
@@ -145,9 +145,18 @@ def decompose(
         )
         _require_better_than_chance(strong_accuracy, data.validation)
         sensitivity, measuring = None, 0
-        if settings.first_population != "random":
-            sensitivity, measuring = _sensitivity(task, strong_accuracy)
-        masks = genetic_search(task, sensitivity)
+        if settings.search == "gradient":
+            masks = gradient_search(
+                task,
+                as_tensor(data.train.images),
+                torch.from_numpy(data.train.labels),
+                strong.prepare,
+                (strong.preprocessing.channels, *strong.preprocessing.size),
+            )
+        else:
+            if settings.first_population != "random":
+                sensitivity, measuring = _sensitivity(task, strong_accuracy)
+            masks = genetic_search(task, sensitivity)
         random_masks, random_accuracy = _random_masks(task, masks)
     probe = probe[:32]
     return Parts(
@@ -161,13 +170,17 @@ def decompose(
         strong_accuracy=strong_accuracy,
         random_masks=random_masks,
         random_accuracy=random_accuracy,
-        passes={
-            "sensitivity": measuring,
-            "search": masks.passes,
-            "plain": len(masks.history) * len(masks.kept) * settings.candidates * images.total,
-        },
+        passes=_passes(task, masks, measuring),
         memory=memory,
     )
+
+
+def _passes(task: SearchTask, masks: Masks, measuring: int) -> dict[str, int]:
+    found = {"sensitivity": measuring, "search": masks.passes}
+    if task.settings.search == "genetic":
+        a_generation = task.classes * task.settings.candidates * task.scorer.images.total
+        found["plain"] = len(masks.history) * a_generation
+    return found
 
 
 def identity_of(strong: Classifier, data: DataSplits, settings: DecompositionSettings) -> Identity:

@@ -169,8 +169,7 @@ def run_decomposition(
             "random_accuracy": float(np.mean(parts.random_accuracy)),
             "diff": parts.masks.diff,
             "passes": parts.passes["search"],
-            "plain_passes": parts.passes["plain"],
-            "passes_share": parts.passes["search"] / parts.passes["plain"],
+            **_passes_of_the_plain_way(parts),
             "sensitivity_passes": parts.passes["sensitivity"],
         },
         history=parts.masks.history,
@@ -276,6 +275,13 @@ def evaluation_metrics(evaluations: Sequence[PatchEvaluation], *, prefix: str) -
         metrics[f"{prefix}_patched_{name}"] = patched
         metrics[f"{prefix}_{name}_gain"] = patched - weak
     return metrics
+
+
+def _passes_of_the_plain_way(parts: Parts) -> dict[str, float]:
+    plain = parts.passes.get("plain")
+    if plain is None:
+        return {}
+    return {"plain_passes": plain, "passes_share": parts.passes["search"] / plain}
 
 
 def _sensitivity_curves(parts: Parts) -> list[dict[str, float]]:

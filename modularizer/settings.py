@@ -11,6 +11,7 @@ Ratio = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1, le=1_000_000)]
 AtLeastTwo = Annotated[int, Field(ge=2, le=1_000_000)]
 Natural = Annotated[int, Field(ge=0, le=1_000_000)]
+Share = Annotated[float, Field(gt=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Pixels = Annotated[int, Field(ge=0, le=1000)]
 
@@ -48,6 +49,7 @@ class DecompositionSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    search: Literal["genetic", "gradient"] = Field("genetic", description="how masks are found")
     grouping: Literal["importance", "random", "none"] = Field(
         "importance",
         description="channels of a group are neighbours in importance, or random; "
@@ -85,6 +87,39 @@ class DecompositionSettings(BaseModel):
     top: Positive = Field(100, description="composed models that pass a bracket stage (N_top)")
     least_passing: Positive = Field(50, description="with thresholds: models that pass at least")
     most_passing: Positive = Field(500, description="with thresholds: models that pass at most")
+    gates: Literal["straight-through", "hard-concrete"] = Field(
+        "straight-through", description="gradient search: how masks let gradients through"
+    )
+    gradient_epochs: Positive = Field(4, description="gradient search: passes over its images")
+    gradient_images: Positive = Field(
+        50, description="gradient search: training images of a class, drawn anew for each epoch"
+    )
+    gradient_batch: Positive = Field(
+        10, description="gradient search: images a step; each runs through all classes at once"
+    )
+    gradient_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        0.03, description="gradient search: Adam's learning rate at the start; it falls to 0"
+    )
+    kernels_budget: Share = Field(
+        0.57,
+        description="gradient search: share of the kernels that a module may keep; 0.57 is the "
+        "paper's mean",
+    )
+    multiply_adds_budget: Share | None = Field(
+        None,
+        description="gradient search: share of the multiply-adds that a module may cost, instead "
+        "of kernels-budget",
+    )
+    alignment: Literal[1, 8, 16] = Field(
+        1,
+        description="gradient search: each layer keeps a multiple of this many kernels, or all",
+    )
+    polish_generations: Natural = Field(
+        0, description="gradient search: generations of the genetic search that follow"
+    )
+    polish_swaps: Ratio = Field(
+        0.3, description="of these, chance that a segment of a child swaps two channels"
+    )
     batch_size: Positive = Field(
         500, description="images of a class that a candidate is given at a time; sums depend on it"
     )

@@ -166,7 +166,9 @@ def _option_type(annotation: Any) -> Any:
         return _option_type(typing.get_args(annotation)[0])
     if origin is typing.Literal:
         return click.Choice(typing.get_args(annotation))
-    if origin in (tuple, types.UnionType):
+    if origin is types.UnionType:  # with None, for what is left out
+        return _option_type(typing.get_args(annotation)[0])
+    if origin is tuple:
         return CommaSeparated()
     return annotation
 

@@ -18,7 +18,7 @@ SECONDS_BETWEEN_LINES = 30.0
 
 STOPPED_EARLY, INTERRUPTED = "stopped early", "interrupted"
 
-_MAY_STOP_EARLY = frozenset({"search"})  # their total is an upper bound
+_MAY_STOP_EARLY = frozenset({"search", "polish"})  # their total is an upper bound
 _SHORT = {"accuracy": "Acc", "diff": "Diff"}  # as the paper writes them
 _STEPS_TIMED = 10
 _LEAST_BAR, _LEAST_NAME, _NAME_WIDTH = 10, 14, 34

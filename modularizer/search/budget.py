@@ -82,8 +82,11 @@ class Selector:
 
     def __init__(self, plan: SlicingPlan, *, alignment: int, device: torch.device) -> None:
         self.plan = plan
-        self.layers = [_channels_of(plan, name) for s in plan.segments for name in s.layers]
-        self.layers = [channels.to(device) for channels in self.layers]
+        needed = [
+            *(torch.arange(segment.start, segment.stop) for segment in plan.segments),
+            *plan.layer_channels.values(),
+        ]
+        self.layers = [channels.to(device) for channels in needed]
         block_of_rank, start = [], 0
         for segment in plan.segments:
             block_of_rank.append(start + torch.arange(len(segment)) // alignment)
@@ -156,9 +159,3 @@ class Selector:
             low, high = torch.where(fits, middle, low), torch.where(fits, high, middle - 1)
             high = torch.maximum(low, high)
         return low
-
-
-def _channels_of(plan: SlicingPlan, layer: str) -> Tensor:
-    entries = plan.entries[f"{layer}.weight"][0]
-    channels: Tensor = entries[entries < plan.channels].unique()
-    return channels

@@ -68,6 +68,8 @@ class Evolution:
         generator: every random choice from here on.
         vary: how children come from parents.
         stage: its name in the checkpoint and in what progress tells.
+        keep_first: hold candidate 0 of each class together from the first generation on: it is
+            known to be good.
     """
 
     def __init__(
@@ -79,8 +81,10 @@ class Evolution:
         vary: Variation,
         *,
         stage: str,
+        keep_first: bool = False,
     ) -> None:
         self.task = task
+        self.keep_first = keep_first
         self.grouping = grouping
         self.generator = generator
         self.vary = vary
@@ -157,7 +161,11 @@ class Evolution:
             fitness=fitness_of(settings),
             passing=passing_of(settings),
             generator=self.generator,
-            keep=torch.zeros(len(masks), dtype=torch.int64) if self.history else None,
+            keep=(
+                torch.zeros(len(masks), dtype=torch.int64)
+                if self.history or self.keep_first
+                else None
+            ),
         )
 
     def _best_masks(self) -> Tensor:

@@ -25,6 +25,7 @@ from modularizer.assembly.masking import gated
 from modularizer.errors import DataError, ModularizerError
 from modularizer.search.budget import Budget, Selector
 from modularizer.search.gates import GateKind, open_gates
+from modularizer.search.images import Prepare
 
 PASSES_OF_A_STEP = 3
 """For each module and image: one pass forward, and one backward that counts as two."""
@@ -46,6 +47,7 @@ class GradientState:
         step: steps done.
         passes: images x modules run so far; a backward pass counts as two.
         loss: mean loss of the last epoch; NaN before the first.
+        accuracy: share of the last epoch's images that were right as they were learnt from.
     """
 
     logits: Tensor
@@ -56,6 +58,7 @@ class GradientState:
     step: int = 0
     passes: int = 0
     loss: float = float("nan")
+    accuracy: float = float("nan")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +70,9 @@ class GradientSearch:
     Attributes:
         network: the whole network; left as it is.
         plan: its slicing plan.
-        images: prepared images to learn from, float (N, C, H, W), on the network's device.
-        labels: int64 (N,), on any device.
+        images: images to learn from, uint8 (N, H, W, C), on the CPU.
+        labels: int64 (N,), on the CPU.
+        prepare: what the network wants done to images that are on its device.
         budget: what each class's module may cost.
         alignment: each segment keeps a multiple of this many channels, or all of them.
         gates: how masks let gradients through.
@@ -83,13 +87,14 @@ class GradientSearch:
     plan: SlicingPlan
     images: Tensor
     labels: Tensor
+    prepare: Prepare
     budget: Budget
     alignment: int = 1
     gates: GateKind = "straight-through"
     epochs: int = 4
     images_per_class: int = 50
-    batch_size: int = 20
-    learning_rate: float = 0.1
+    batch_size: int = 10
+    learning_rate: float = 0.03
 
     @property
     def steps(self) -> int:
@@ -115,7 +120,7 @@ class GradientSearch:
         for segment in self.plan.segments:
             order = importance[:, segment.channels].argsort(dim=1, stable=True)
             logits[:, segment.channels] = (order.argsort(dim=1) + 0.5) / len(segment) - 0.5
-        logits = logits.to(self.images.device)
+        logits = logits.to(self._device)
         self._selector.require_possible(logits, self.budget)
         zeros = torch.zeros_like(logits)
         return GradientState(logits, zeros, zeros, generator.get_state())
@@ -128,19 +133,20 @@ class GradientSearch:
         """
         generator = torch.Generator()
         generator.set_state(state.generator)
-        drawn = self._draw(generator).to(self.images.device)
-        labels = self.labels.to(self.images.device)
-        total = torch.zeros((), device=self.images.device)
+        drawn = self._draw(generator)
+        total = torch.zeros((), device=self._device)
+        right = torch.zeros((), device=self._device, dtype=torch.int64)
         after = replace(
             state, passes=state.passes + PASSES_OF_A_STEP * len(drawn) * len(state.mean)
         )
         rate = self.learning_rate
         with frozen(self.network):
             for batch in drawn.split(self.batch_size):
-                loss, slope = self._slope(
-                    after.logits, self.images[batch], labels[batch], generator
-                )
+                labels = self.labels[batch].to(self._device)
+                images = self.prepare(self.images[batch].to(self._device))
+                scores, loss, slope = self._slope(after.logits, images, labels, generator)
                 total += loss * len(batch)
+                right += (scores.argmax(dim=1) == labels).sum()
                 after = _moved(after, slope, rate * max(0.0, 1 - after.step / self.steps))
         mean_loss = float(total) / len(drawn)
         if not torch.isfinite(total):
@@ -149,7 +155,11 @@ class GradientSearch:
                 "strong model's activations overflow, or its weights are broken"
             )
         return replace(
-            after, epoch=state.epoch + 1, generator=generator.get_state(), loss=mean_loss
+            after,
+            epoch=state.epoch + 1,
+            generator=generator.get_state(),
+            loss=mean_loss,
+            accuracy=int(right) / len(drawn),
         )
 
     def finish(self, state: GradientState) -> Tensor:
@@ -158,12 +168,17 @@ class GradientSearch:
 
     @cached_property
     def _selector(self) -> Selector:
-        return Selector(self.plan, alignment=self.alignment, device=self.images.device)
+        return Selector(self.plan, alignment=self.alignment, device=self._device)
+
+    @cached_property
+    def _device(self) -> torch.device:
+        return next(self.network.parameters()).device
 
     @cached_property
     def _by_label(self) -> tuple[Tensor, ...]:
-        labels = self.labels.cpu()
-        return tuple((labels == label).nonzero().flatten() for label in range(self.plan.outputs))
+        return tuple(
+            (self.labels == label).nonzero().flatten() for label in range(self.plan.outputs)
+        )
 
     def _draw(self, generator: torch.Generator) -> Tensor:
         """An epoch's images in a random order: int64 (images,)."""
@@ -176,14 +191,16 @@ class GradientSearch:
 
     def _slope(
         self, logits: Tensor, images: Tensor, labels: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """The loss, (), and its slope within the budget, (classes, channels)."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores, the loss, (), and its slope within the budget, (classes, channels)."""
         selection = self._selector.select(logits, self.budget)
         leaf = logits.clone().requires_grad_()
         gates = open_gates(self.gates, leaf, selection, generator)
-        loss = F.cross_entropy(composed_scores(self.network, self.plan, gates, images), labels)
+        scores = composed_scores(self.network, self.plan, gates, images)
+        loss = F.cross_entropy(scores, labels)
         (slope,) = torch.autograd.grad(loss, leaf)
-        return loss.detach(), within_budget(slope, self.budget.slope(selection.masks))
+        within = within_budget(slope, self.budget.slope(selection.masks))
+        return scores.detach(), loss.detach(), within
 
 
 def composed_scores(network: nn.Module, plan: SlicingPlan, gates: Tensor, images: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +95,14 @@ def modularize(
         f"{metrics['composed_accuracy']:.3f}, random masks of the same size "
         f"{metrics['random_accuracy']:.3f}; Diff {metrics['diff']:.3f}"
     )
-    say(
-        f"network passes: {metrics['passes']:,.0f} of the {metrics['plain_passes']:,.0f} that "
-        f"every candidate on every image would have been ({metrics['passes_share']:.0%}), "
-        f"and {metrics['sensitivity_passes']:,.0f} for the sensitivity"
+    say(_passes_line(metrics))
+
+
+def _passes_line(metrics: Mapping[str, float]) -> str:
+    line = f"network passes: {metrics['passes']:,.0f}"
+    if "plain_passes" not in metrics:
+        return f"{line} (a backward pass counts as two)"
+    return (
+        f"{line}, {metrics['passes_share']:.0%} of the {metrics['plain_passes']:,.0f} of every "
+        f"candidate on every image; {metrics['sensitivity_passes']:,.0f} more for the sensitivity"
     )

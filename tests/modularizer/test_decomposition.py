@@ -495,3 +495,59 @@ def test_a_search_empties_no_layer_that_has_some_of_its_segment_s_channels() -> 
             for m in one.network.modules()
             if isinstance(m, nn.Conv2d | nn.Linear)
         )
+
+
+GRADIENT = SETTINGS.model_copy(
+    update={"search": "gradient", "gradient_images": 20, "kernels_budget": 0.6}
+)
+
+
+def test_the_gradient_search_is_behind_the_same_seam() -> None:
+    found = decompose(strong(), DATA, GRADIENT)
+    assert found.sensitivity is None
+    kept = found.plan.kernels_kept(found.masks.kept)
+    assert bool((kept <= 0.6 * found.plan.kernels).all())
+    predicted = predict(ComposedClassifier(found.class_modules), DATA.validation.images)
+    accuracy = float((predicted.argmax(axis=1) == DATA.validation.labels).mean())
+    assert found.masks.accuracy == pytest.approx(accuracy)
+    assert found.masks.history[-1]["accuracy"] == found.masks.accuracy
+    assert found.masks.accuracy > max(found.random_accuracy)
+    steps = GRADIENT.gradient_epochs * 3 * 3 * 20  # classes x images, and back at twice the cost
+    assert found.passes == {"sensitivity": 0, "search": 3 * steps + 3 * len(DATA.validation)}
+    assert sum(step["passes"] for step in found.masks.history) == found.masks.passes
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"gates": "hard-concrete", "multiply_adds_budget": 0.5},
+        {"polish_generations": 3},
+    ],
+)
+def test_an_interrupted_gradient_search_goes_on_and_ends_the_same(
+    change: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = GRADIENT.model_copy(update=change)
+    whole = decompose(strong(), DATA, settings)
+    path = tmp_path / "one"
+    while interrupted_after(1, path, settings):
+        pass
+    found = decompose(strong(), DATA, settings, resources=Resources(checkpoint=path))
+    assert same(whole, found)
+    assert whole.passes == found.passes
+
+
+def test_a_polish_never_harms_and_keeps_the_budget_and_the_alignment() -> None:
+    plain = decompose(strong(), DATA, GRADIENT)
+    polished = decompose(strong(), DATA, GRADIENT.model_copy(update={"polish_generations": 6}))
+    assert polished.masks.history[-1]["fitness"] >= plain.masks.history[-1]["fitness"]
+    for segment in plain.plan.segments:
+        counts = polished.masks.kept[:, segment.channels].sum(dim=1)
+        assert torch.equal(counts, plain.masks.kept[:, segment.channels].sum(dim=1))
+    assert not torch.equal(polished.masks.kept, plain.masks.kept)
+
+
+def test_a_budget_that_can_not_be_met_is_refused() -> None:
+    with pytest.raises(ModularizerError, match="can't be met"):
+        decompose(strong(), DATA, GRADIENT.model_copy(update={"kernels_budget": 0.01}))
