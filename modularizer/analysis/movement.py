@@ -47,7 +47,9 @@ def expand(call: Call, findings: Findings) -> Tensor:
 def select(call: Call, findings: Findings) -> Tensor:
     """A layer that selects channels: their ids, in its order."""
     assert isinstance(call.submodule, Select)
-    small = compact(call.source.ids)
+    ids = call.source.ids
+    small = compact(ids)
+    small = small.expand(-1, ids.shape[1], *[-1] * (ids.ndim - 2))
     return small.index_select(1, call.submodule.index).expand(call.shaped.shape)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from modularizer.analysis.plan import Selection
@@ -57,6 +58,7 @@ def template_of(
             copied = new.call_module(name, (by_name[source],))
         else:
             copied = new.node_copy(node, lambda old: nodes[old])
+            _let_shape_follow(new, copied)
         nodes[node] = by_name[node.name] = copied
     root = _with_layers(network, modules)
     whole = fx.GraphModule(root, new)  # asks layers whether they can be left out
@@ -64,6 +66,20 @@ def template_of(
     template = fx.GraphModule(root, whole.graph).eval()  # without the layers that were left out
     kept = {f"select_{node}": one for node, (_, one) in selections.items()}
     return template, {name: one for name, one in kept.items() if hasattr(template, name)}
+
+
+def _let_shape_follow(graph: fx.Graph, node: fx.Node) -> None:
+    """Let a layer norm that is called as a function read its shape from its weight."""
+    weight = node.args[2] if len(node.args) > 2 else node.kwargs.get("weight")
+    if node.target is F.layer_norm and isinstance(weight, fx.Node):
+        with graph.inserting_before(node):
+            shape = graph.create_node(
+                "call_function", getattr, (weight, "shape"), name=f"shape_for_{node.name}"
+            )
+        if len(node.args) > 1:
+            node.update_arg(1, shape)
+        else:
+            node.update_kwarg("normalized_shape", shape)
 
 
 def _with_layers(network: nn.Module, modules: Mapping[str, nn.Module]) -> nn.Module:

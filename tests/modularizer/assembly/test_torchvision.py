@@ -34,9 +34,9 @@ SMALL = {
     "vgg11": 32,
 }
 LARGER = {
-    "convnext_base": 64,
+    "convnext_small": 32,
     "densenet201": 64,
-    "efficientnet_b4": 64,
+    "efficientnet_b4": 32,
     "efficientnet_v2_s": 64,
     "inception_v3": 107,
     "mnasnet1_3": 64,
@@ -44,7 +44,7 @@ LARGER = {
     "regnet_x_8gf": 64,
     "regnet_y_3_2gf": 64,
     "resnet50": 72,
-    "resnext101_32x8d": 64,
+    "resnext101_32x8d": 32,
     "shufflenet_v2_x2_0": 64,
     "squeezenet1_0": 72,
     "vgg16_bn": 64,
