@@ -202,3 +202,27 @@ def test_a_skeleton_has_the_names_and_shapes_of_the_decoded_network() -> None:
 
     assert shapes(skeleton) == shapes(decoded)
     assert {tensor.device.type for tensor in skeleton.state_dict().values()} == {"meta"}
+
+
+@pytest.mark.parametrize("name", ["shuffled", "split", "layer_normed", "two_names"])
+def test_stored_tensors_fill_a_skeleton_to_the_same_network(name: str) -> None:
+    network, plan, shape = prepared(name)
+    kept = random_mask(plan, 0.5, 1)
+    decoded = decode(network, plan, kept, output=1)
+    build, _ = NETWORKS[name]
+    with torch.device("meta"):
+        whole = build().double()
+    skeleton = decode(whole, slicing_plan(whole, shape), kept, output=1)
+    skeleton.load_state_dict(decoded.state_dict(), assign=True)
+    assert not any(t.is_meta for t in [*skeleton.parameters(), *skeleton.buffers()])
+    images = pixels(shape)
+    with torch.no_grad():
+        assert torch.equal(skeleton(images), decoded(images))
+        assert torch.equal(copy.deepcopy(decoded)(images), decoded(images))
+
+
+def test_a_layer_under_two_names_stays_one() -> None:
+    network, plan, _ = prepared("two_names")
+    decoded = decode(network, plan, random_mask(plan, 0.5, 0))
+    assert decoded.get_submodule("conv") is decoded.get_submodule("blocks.0")
+    assert decoded.get_submodule("norm") is decoded.get_submodule("same_norm")

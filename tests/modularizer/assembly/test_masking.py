@@ -10,6 +10,9 @@ from modularizer.architectures.rescnn import simple_rescnn
 from modularizer.assembly.decode import decode
 from modularizer.assembly.masking import gated, masked, verify_decoded
 from modularizer.errors import DecodeError
+from tests.modularizer.exactness import random_mask
+from tests.modularizer.networks import NETWORKS
+from tests.modularizer.oracle import pixels, randomised
 
 
 def small() -> tuple[nn.Module, SlicingPlan, Tensor, Tensor]:
@@ -97,3 +100,31 @@ def test_rows_of_gates_run_side_by_side_and_take_gradients() -> None:
     (slope,) = torch.autograd.grad(both[:4].sum(), gates)
     assert float(slope[0].abs().max()) > 0
     assert float(slope[1].abs().max()) == 0
+
+
+@pytest.mark.parametrize("name", ["layer_normed", "normed_over_all"])
+def test_gates_weigh_the_statistics_of_norms_over_channels(name: str) -> None:
+    build, shape = NETWORKS[name]
+    network = randomised(build())
+    plan = slicing_plan(network, shape)
+    images = pixels(shape)
+    gates = torch.stack([random_mask(plan, 0.5, seed).double() for seed in range(2)])
+    with torch.no_grad(), gated(network, plan, gates):
+        both = network(images.repeat(2, 1, 1, 1))
+    for row, found in zip(gates.bool(), both.split(len(images)), strict=True):
+        with torch.no_grad():
+            torch.testing.assert_close(found, decode(network, plan, row)(images))
+    between = (0.2 + 0.7 * gates).requires_grad_()
+
+    def score(gates: Tensor) -> Tensor:
+        with gated(network, plan, gates):
+            made: Tensor = network(images.repeat(2, 1, 1, 1))
+        return made
+
+    assert torch.autograd.gradcheck(score, (between,), eps=1e-6, atol=1e-4)
+    ones = torch.ones(1, plan.channels, dtype=torch.float64)
+    with torch.no_grad():
+        with gated(network, plan, ones):
+            found = network(images)
+        torch.testing.assert_close(found, network(images), rtol=1e-10, atol=1e-10)
+    assert hooks(network) == 0
