@@ -67,7 +67,7 @@ def assert_exact(name: str, size: int, *, masks: int) -> None:
     for seed in range(masks):
         kept = random_mask(plan, 0.6, seed)
         assert_decoded_equals_masked(network, plan, kept, images, every_output=False)
-    found = importance(network, plan, [images[:1], images[1:]])
+    found = importance(network, plan, [[images[:1]], [images[1:]]])
     assert found.shape == (2, plan.channels)
     assert torch.isfinite(found).all()
     assert not torch.equal(found[0], found[1])
