@@ -98,7 +98,8 @@ def decompose(
         data: splits with exactly its classes.
         settings: how.
         resources: what it may use.
-        progress: told after each segment (``sensitivity``) and generation (``search``).
+        progress: told after each class (``importance``), segment (``sensitivity``) and generation
+            (``search``) or epoch (``gradient search``) with the generations after it (``polish``).
 
     Raises:
         DataError: if the classes differ, or one has no training or validation image.
@@ -138,7 +139,7 @@ def decompose(
         precision=settings.precision,
         remember_bytes=memory.remembered,
     ) as scorer:
-        weight = _importance(strong, data.train, plan, settings, device, checkpoint)
+        weight = _importance(strong, data.train, plan, settings, device, checkpoint, progress)
         task = SearchTask(scorer, weight, settings, checkpoint, progress)
         strong_accuracy = scorer.composed_accuracy(
             torch.ones(len(strong.class_names), plan.channels, dtype=torch.bool)
@@ -203,6 +204,7 @@ def _importance(
     settings: DecompositionSettings,
     device: torch.device,
     checkpoint: Checkpoint,
+    progress: ProgressCallback,
 ) -> Tensor:
     if (saved := checkpoint.load("importance")) is not None:
         return saved.tensors["importance"]
@@ -214,7 +216,10 @@ def _importance(
         keep_bytes=0,  # each is looked at once
     )
     found = importance(
-        strong.network, plan, [images.batches(label) for label in range(len(images.counts))]
+        strong.network,
+        plan,
+        [images.batches(label) for label in range(len(images.counts))],
+        progress=progress,
     )
     if not torch.isfinite(found).all():
         raise ModularizerError(

@@ -100,6 +100,9 @@ class DecompositionSettings(BaseModel):
     gradient_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         0.03, description="gradient search: Adam's learning rate at the start; it falls to 0"
     )
+    gradient_diversity: Ratio = Field(
+        0.0, description="gradient search: weight of Diff against the loss"
+    )
     kernels_budget: Share = Field(
         0.57,
         description="gradient search: share of the kernels that a module may keep; 0.57 is the "

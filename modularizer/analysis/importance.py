@@ -10,9 +10,16 @@ from torch import Tensor, fx, nn
 
 from modularizer.analysis.plan import SlicingPlan
 from modularizer.classifier import inference
+from modularizer.progress import Progress, ProgressCallback, ignore_progress
 
 
-def importance(network: nn.Module, plan: SlicingPlan, images: Sequence[Iterable[Tensor]]) -> Tensor:
+def importance(
+    network: nn.Module,
+    plan: SlicingPlan,
+    images: Sequence[Iterable[Tensor]],
+    *,
+    progress: ProgressCallback = ignore_progress,
+) -> Tensor:
     """Mean over images of the sum of each channel's feature map, class by class.
 
     Feature maps are read after the activation, and after the last addition where layers are
@@ -22,6 +29,7 @@ def importance(network: nn.Module, plan: SlicingPlan, images: Sequence[Iterable[
         network: the whole network.
         plan: its slicing plan.
         images: for each class batches of its training images, prepared: float (m, C, H, W).
+        progress: told after each class.
 
     Returns:
         float64 (classes, plan.channels).
@@ -29,13 +37,14 @@ def importance(network: nn.Module, plan: SlicingPlan, images: Sequence[Iterable[
     observer = _Observer(network, plan)
     rows = []
     with inference(network):
-        for of_class in images:
+        for done, of_class in enumerate(images, start=1):
             observer.total = torch.zeros(plan.channels + 1, dtype=torch.float64)
             count = 0
             for batch in of_class:
                 observer.run(batch)
                 count += len(batch)
             rows.append(observer.total[:-1] / count)  # the last: read elsewhere
+            progress(Progress("importance", done, len(images)))
     return torch.stack(rows)
 
 

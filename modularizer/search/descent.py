@@ -51,6 +51,7 @@ def gradient_search(
         images_per_class=settings.gradient_images,
         batch_size=settings.gradient_batch,
         learning_rate=settings.gradient_rate,
+        diversity=settings.gradient_diversity,
     )
     saved = task.checkpoint.load("gradient")
     history: list[dict[str, float]]
@@ -62,7 +63,7 @@ def gradient_search(
     while state.epoch < settings.gradient_epochs:
         before = state.passes
         state = search.advance(state)
-        kept = search.finish(state).cpu()
+        kept = search.finish(state)
         history.append(
             {
                 "loss": state.loss,
@@ -75,7 +76,7 @@ def gradient_search(
         task.progress(
             Progress("gradient search", state.epoch, settings.gradient_epochs, history[-1])
         )
-    found = _judged(task, search.finish(state).cpu(), state, history)
+    found = _judged(task, search.finish(state), state, history)
     return _polished(task, found) if settings.polish_generations else found
 
 

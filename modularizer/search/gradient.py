@@ -38,6 +38,8 @@ _EPSILON = 1e-8
 class GradientState:
     """Where a search stands between two epochs: tensors and numbers alone, to be stored.
 
+    The first three tensors are on the device of the images.
+
     Attributes:
         logits: float32 (classes, channels): how much each class wants each channel.
         mean: Adam's running mean of the slope, same shape.
@@ -81,6 +83,7 @@ class GradientSearch:
         batch_size: images a step; each passes through all classes' modules at once, so memory
             grows with ``batch_size * classes``.
         learning_rate: Adam's at the start; it falls to 0 step by step.
+        diversity: weight of Diff, the mean Jaccard distance between modules, against the loss.
     """
 
     network: nn.Module
@@ -95,6 +98,7 @@ class GradientSearch:
     images_per_class: int = 50
     batch_size: int = 10
     learning_rate: float = 0.03
+    diversity: float = 0.0
 
     @property
     def steps(self) -> int:
@@ -163,8 +167,8 @@ class GradientSearch:
         )
 
     def finish(self, state: GradientState) -> Tensor:
-        """The masks that a state stands for, within the budget: bool (classes, channels)."""
-        return self._selector.select(state.logits, self.budget).masks
+        """The masks that a state stands for: bool (classes, channels), on the CPU."""
+        return self._selector.select(state.logits, self.budget).masks.cpu()
 
     @cached_property
     def _selector(self) -> Selector:
@@ -198,6 +202,8 @@ class GradientSearch:
         gates = open_gates(self.gates, leaf, selection, generator)
         scores = composed_scores(self.network, self.plan, gates, images)
         loss = F.cross_entropy(scores, labels)
+        if self.diversity:
+            loss = loss - self.diversity * soft_diff(gates, self.plan.kernels_per_channel)
         (slope,) = torch.autograd.grad(loss, leaf)
         within = within_budget(slope, self.budget.slope(selection.masks))
         return scores.detach(), loss.detach(), within
@@ -220,6 +226,23 @@ def composed_scores(network: nn.Module, plan: SlicingPlan, gates: Tensor, images
         scores: Tensor = network(images.repeat(rows, 1, 1, 1))
     composed: Tensor = scores.unflatten(0, (rows, -1)).diagonal(dim1=0, dim2=2)
     return composed
+
+
+def soft_diff(gates: Tensor, weights: Tensor) -> Tensor:
+    """Diff of gates, equal to `modularizer.search.diversity.diff` where all are 0 or 1.
+
+    Args:
+        gates: float (classes, channels), at least two classes; gradients flow through them.
+        weights: int64 (channels,): kernels that each channel stands for.
+
+    Returns:
+        (), in [0, 1].
+    """
+    shared = gates @ (gates * weights.to(gates)).T
+    sizes = shared.diagonal()
+    union = (sizes[:, None] + sizes[None, :] - shared).clamp_min(1)
+    rows, columns = torch.triu_indices(len(gates), len(gates), offset=1, device=gates.device)
+    return 1 - (shared / union)[rows, columns].mean()
 
 
 def within_budget(slope: Tensor, cost: Tensor) -> Tensor:

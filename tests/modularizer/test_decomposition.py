@@ -210,8 +210,17 @@ def test_progress_is_told_after_each_segment_and_generation() -> None:
     found = decompose(strong(), DATA, SETTINGS, progress=told.append)
     stages = [(p.stage, p.done, p.total) for p in told]
     segments = len(found.plan.segments)
-    assert stages[:segments] == [("sensitivity", n, segments) for n in range(1, segments + 1)]
-    assert stages[segments:] == [("search", n, 4) for n in range(1, 5)]
+    assert stages == [
+        *(("importance", n, 3) for n in range(1, 4)),
+        *(("sensitivity", n, segments) for n in range(1, segments + 1)),
+        *(("search", n, 4) for n in range(1, 5)),
+    ]
+    assert told[-1].seconds.keys() == {"decode", "network", "bracket", "diff", "total"}
+    assert (
+        0
+        < sum(v for k, v in told[-1].seconds.items() if k != "total")
+        < 1.01 * told[-1].seconds["total"]
+    )
     assert told[-1].metrics == found.masks.history[-1]
 
 
@@ -336,8 +345,8 @@ def test_an_interrupted_decomposition_goes_on_and_ends_the_same(
     settings = SETTINGS.model_copy(update=change)
     whole = decompose(strong(), DATA, settings)
     once, everywhere = tmp_path / "once", tmp_path / "everywhere"
-    assert interrupted_after(2 + len(whole.masks.history) // 2, once, settings)
-    while interrupted_after(1, everywhere, settings):  # one step at a time
+    assert interrupted_after(5 + len(whole.masks.history) // 2, once, settings)
+    while interrupted_after(4, everywhere, settings):  # importance and a step, then four at a time
         pass
     for path in (once, everywhere):
         told: list[Progress] = []
@@ -364,7 +373,7 @@ def test_workers_and_memory_do_not_change_the_result() -> None:
 
 def test_a_checkpoint_of_other_weights_data_or_settings_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "one"
-    assert interrupted_after(4, path, SETTINGS)
+    assert interrupted_after(7, path, SETTINGS)
     changed = SETTINGS.model_copy(update={"batch_size": 3})
     other = untrained(simple_rescnn(3, width=8, in_channels=1, input_size=8))
     data = replace(DATA, validation=DATA.train)
@@ -531,7 +540,7 @@ def test_an_interrupted_gradient_search_goes_on_and_ends_the_same(
     settings = GRADIENT.model_copy(update=change)
     whole = decompose(strong(), DATA, settings)
     path = tmp_path / "one"
-    while interrupted_after(1, path, settings):
+    while interrupted_after(4, path, settings):
         pass
     found = decompose(strong(), DATA, settings, resources=Resources(checkpoint=path))
     assert same(whole, found)

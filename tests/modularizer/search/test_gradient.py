@@ -18,12 +18,14 @@ from modularizer.assembly.decode import decode
 from modularizer.assembly.masking import masked
 from modularizer.errors import DataError, ModularizerError
 from modularizer.search.budget import kernel_budget, multiply_add_budget
+from modularizer.search.diversity import diff
 from modularizer.search.gates import GateKind
 from modularizer.search.gradient import (
     GradientSearch,
     GradientState,
     composed_scores,
     frozen,
+    soft_diff,
     within_budget,
 )
 from modularizer.search.population import random_masks_like
@@ -82,12 +84,12 @@ def bars(count: int, seed: int) -> tuple[Tensor, Tensor]:
 @lru_cache(maxsize=1)
 def trained() -> tuple[nn.Module, SlicingPlan, Tensor]:
     """A network with coupled layers that knows the bars, its plan and its importance."""
-    images, labels = bars(240, 0)
+    images, labels = bars(120, 0)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = simple_rescnn(3, width=8, in_channels=1, input_size=8)
         optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
-        for _ in range(40):
+        for _ in range(30):
             loss = F.cross_entropy(network(images), labels)
             optimiser.zero_grad()
             loss.backward()
@@ -191,7 +193,7 @@ def test_planted_kernels_are_found_among_louder_ones(kind: GateKind) -> None:
     weight = importance(network, plan, [[images[labels == c]] for c in range(4)])
     budget = kernel_budget(plan, 3 / 8, CPU)
     search = GradientSearch(
-        *(network, plan, images, labels, as_it_is, budget), gates=kind, batch_size=10, epochs=5
+        *(network, plan, images, labels, as_it_is, budget), gates=kind, epochs=5, learning_rate=0.1
     )
     state = search.start(weight, torch.Generator().manual_seed(0))
     assert not search.finish(state)[:, :4].any()  # importance alone takes what is loud
@@ -287,6 +289,22 @@ def test_composed_scores_are_those_of_the_decoded_modules() -> None:
         for output, kept in enumerate(masks):
             expected = decode(network, plan, kept, output=output)(images)[:, 0]
             torch.testing.assert_close(found[:, output], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_soft_diff_of_masks_is_diff(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    masks = torch.rand(4, 30, generator=generator) < 0.5
+    weights = torch.randint(1, 4, (30,), generator=generator)
+    assert float(soft_diff(masks.float(), weights)) == pytest.approx(diff(masks, weights))
+
+
+def test_modules_that_shall_differ_do_at_the_same_size() -> None:
+    plain, apart = search_of(0.5), replace(search_of(0.5), diversity=5.0)
+    masks = [one.finish(run(one, started(one))) for one in (plain, apart)]
+    weights = trained()[1].kernels_per_channel
+    assert diff(masks[1], weights) > diff(masks[0], weights) + 0.1
+    assert int(masks[1].sum()) == pytest.approx(int(masks[0].sum()), abs=2)
 
 
 def test_a_slope_within_the_budget_changes_no_cost() -> None:
