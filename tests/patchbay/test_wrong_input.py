@@ -134,6 +134,11 @@ def test_an_argument_that_does_not_fit_the_architecture_is_named(shop: Shop) -> 
     refused(shop.run("train", "x", "--data", "digits", "--argument", "depth"), "NAME=JSON")
 
 
+def test_an_architecture_that_is_not_on_the_list_is_refused_with_the_list(shop: Shop) -> None:
+    ran = shop.run("train", "x", "--data", "digits", "--architecture", "resnet18")
+    refused(ran, "no architecture 'resnet18'", "torchvision.resnet18", "simcnn")
+
+
 def test_a_network_too_deep_for_the_images_is_refused(shop: Shop) -> None:
     refused(shop.run("train", "x", "--data", "digits"), "8 pixels")
 

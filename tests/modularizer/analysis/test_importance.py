@@ -10,6 +10,8 @@ from modularizer.analysis.importance import importance
 from modularizer.analysis.tracing import slicing_plan
 from modularizer.architectures.rescnn import Residual, simple_rescnn
 from modularizer.architectures.simcnn import simcnn
+from tests.modularizer.networks import Dense
+from tests.modularizer.oracle import pixels, randomised
 
 
 def by_hooks(network: nn.Module, layers: Sequence[nn.Module], images: list[Tensor]) -> Tensor:
@@ -68,3 +70,21 @@ def test_importance_leaves_the_network_as_it_was() -> None:
     assert all(module.training for module in network.modules())
     assert all(torch.equal(before[name], now) for name, now in network.state_dict().items())
     assert not any(m._forward_hooks for m in network.modules())
+
+
+def test_channels_that_are_concatenated_are_read_at_the_last_place_that_shows_them() -> None:
+    network = randomised(Dense())
+    plan = slicing_plan(network, (3, 4, 4))
+    images = [pixels((3, 4, 4), 3), pixels((3, 4, 4), 2, seed=5)]
+    last_norm, last_conv = network.get_submodule("norms.2"), network.get_submodule("convs.2")
+    seen: list[Tensor] = []
+    last_norm.register_forward_hook(lambda _, __, made: seen.append(made.relu()))
+    last_conv.register_forward_hook(lambda _, __, made: seen.append(made))
+    rows = []
+    for of_class in images:
+        with torch.no_grad():
+            network(of_class)
+        rows.append(torch.cat([made.sum((0, 2, 3)) for made in seen]) / len(of_class))
+        seen.clear()
+    # the stem and two convolutions after the last norm's activation, the third as it is
+    torch.testing.assert_close(importance(network, plan, images), torch.stack(rows))

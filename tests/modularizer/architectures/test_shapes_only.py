@@ -62,3 +62,13 @@ def test_getting_ready_to_load_imports_neither_mlflow_nor_the_compiler() -> None
         [sys.executable, "-c", LOAD], check=True, capture_output=True, text=True
     )
     assert (answer.stdout, answer.stderr) == ("[]\n", "")
+
+
+def test_schedules_that_builders_read_have_values_on_meta() -> None:
+    with torch.device("meta"), ShapesOnly():
+        rates = torch.linspace(0, 0.5, 3).tolist()
+        widths = (torch.arange(3) * 8 + torch.tensor([1, 2, 3])).tolist()
+        weight = torch.nn.Conv2d(3, 4, 1).weight
+    assert rates == [0.0, 0.25, 0.5]
+    assert widths == [1, 10, 19]
+    assert weight.is_meta
