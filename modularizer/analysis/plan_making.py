@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from modularizer.analysis.channel_ids import PINNED, Traced
 from modularizer.analysis.findings import Collected
 from modularizer.analysis.plan import Mixing, Segment, Selection, SlicingPlan
-from modularizer.analysis.selecting import template_of
+from modularizer.analysis.selecting import refuse_changes_in_place, template_of
 from modularizer.analysis.walk import Walk
 from modularizer.errors import PlanError
 
@@ -29,7 +29,8 @@ def make_plan(
 
     Raises:
         PlanError: if scores are not outputs of one layer each, or a parameter used outside of
-            layers belongs to channels along two dimensions.
+            layers belongs to channels along two dimensions, or selected channels are changed
+            in place and used again.
     """
     roots = findings.ids.all_roots()
     output_roots = roots[output.ids[0]].tolist()
@@ -45,11 +46,13 @@ def make_plan(
         node: (source, Selection(numbering.entries(ids[0].flatten(1)[:, 0]), chosen))
         for node, (source, chosen, ids) in walk.selections.items()
     }
-    template, selected = template_of(
-        network,
-        graph,
-        {node: one for node, one in selections.items() if bool((one[1].source < channels).any())},
+    selections = {
+        node: one for node, one in selections.items() if bool((one[1].source < channels).any())
+    }
+    refuse_changes_in_place(
+        network, graph, walk.origins, {source for source, _ in selections.values()}
     )
+    template, selected = template_of(network, graph, selections)
     return SlicingPlan(
         segments=segments,
         kernels_per_channel=_kernels_per_channel(kernels, channel_of),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Iterable, Mapping
 
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from modularizer.analysis.plan import Selection
+from modularizer.errors import PlanError
 
 
 class Select(nn.Module):
@@ -66,6 +68,58 @@ def template_of(
     template = fx.GraphModule(root, whole.graph).eval()  # without the layers that were left out
     kept = {f"select_{node}": one for node, (_, one) in selections.items()}
     return template, {name: one for name, one in kept.items() if hasattr(template, name)}
+
+
+def refuse_changes_in_place(
+    network: nn.Module,
+    graph: fx.Graph,
+    origins: Mapping[str, tuple[str, frozenset[int]]],
+    selected: Iterable[str],
+) -> None:
+    """Refuse to change selected channels in place where they are used again under another name.
+
+    A `Select` layer gives a copy, the network's own code a view of the same memory.
+
+    Args:
+        network: on ``meta``.
+        graph: its graph.
+        origins: node -> the node whose values it moves, and which of its channels.
+        selected: nodes whose channels are selected somewhere.
+
+    Raises:
+        PlanError: naming the operation, and the activation that it would change.
+    """
+    order = {node: position for position, node in enumerate(graph.nodes)}
+    bases = set(selected)
+    for node in graph.nodes:
+        if not node.all_input_nodes or not _works_in_place(network, node):
+            continue
+        changed = node.all_input_nodes[0]
+        base, channels = origins.get(changed.name, (changed.name, None))
+        if base not in bases:
+            continue
+        for other in graph.nodes:
+            its_base, its = origins.get(other.name, (other.name, None))
+            apart = channels is not None and its is not None and not channels & its
+            used_later = any(order[user] > order[node] for user in other.users)
+            if other is not changed and its_base == base and used_later and not apart:
+                raise PlanError(
+                    f"{node.name}: changes {changed.name} in place, which is used again as "
+                    f"{other.name}; let it give a new tensor"
+                )
+
+
+_IN_PLACE = (operator.iadd, operator.isub, operator.imul, operator.itruediv)
+
+
+def _works_in_place(network: nn.Module, node: fx.Node) -> bool:
+    if node.op == "call_module":
+        return bool(getattr(network.get_submodule(str(node.target)), "inplace", False))
+    if node.op not in ("call_function", "call_method"):
+        return False
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    in_place = name.endswith("_") or node.target in _IN_PLACE
+    return in_place or bool(node.kwargs.get("inplace", False))
 
 
 def _let_shape_follow(graph: fx.Graph, node: fx.Node) -> None:

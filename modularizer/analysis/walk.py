@@ -35,6 +35,7 @@ class Walk(fx.Interpreter):
         observable: node name -> ids of its feature maps, where importance may be read.
         selections: node name -> (the node it selects channels of, which, the other's ids), for
             nodes that give some of another's channels, or all in another order.
+        origins: node name -> (the node whose values it moves, positions of their channels).
         numbers: node name -> the plain arguments of what it computes.
     """
 
@@ -44,6 +45,7 @@ class Walk(fx.Interpreter):
         self.findings = findings
         self.observable: dict[str, Tensor] = {}
         self.selections: dict[str, tuple[str, Tensor, Tensor]] = {}
+        self.origins: dict[str, tuple[str, frozenset[int]]] = {}
         self.numbers: dict[str, list[Any]] = {}
         self._ids: dict[str, Tensor] = {}
 
@@ -113,6 +115,8 @@ class Walk(fx.Interpreter):
     def _note_selection(self, n: fx.Node, found: Traced) -> None:
         if found.origin is None or found.origin.node not in self._ids:
             return
+        positions = compact(found.origin.channel).unique().tolist()
+        self.origins[n.name] = (found.origin.node, frozenset(positions))
         channels = found.origin.selected_channels()
         if channels is not None and channels.tolist() != list(range(found.origin.shape[1])):
             source = self._ids[found.origin.node]

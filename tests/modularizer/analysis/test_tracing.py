@@ -55,6 +55,12 @@ def per_image(net: Net, x: Tensor) -> Tensor:
     return torch.cat([flat(net, one[None]) for one in x])
 
 
+def changes_half(net: Net, x: Tensor) -> Tensor:
+    half = x.chunk(2, dim=1)[1]
+    half.relu_()
+    return flat(net, x)
+
+
 def own_constant(net: Net, x: Tensor) -> Tensor:
     return flat(net, x * torch.arange(4.0).view(4, 1, 1))
 
@@ -118,6 +124,7 @@ REFUSED: dict[str, tuple[Callable[[Net, Tensor], Any], str]] = {
         lambda net, x: flat(net, x if net.conv.out_channels == 4 else -x),
         "once kernels are removed, its code takes another way",
     ),
+    "a change in place of what is used again": (changes_half, "relu_: changes getitem.* in place"),
     "half of the width, after an activation in between": (
         lambda net, x: flat(net, x.view(1, 2, 2, 4, 4).relu().transpose(1, 2).flatten(1, 2)),
         "once kernels are removed, view.*fails",
@@ -153,6 +160,14 @@ def test_a_network_that_can_not_be_sliced_is_refused_by_name_and_left_alone(name
 
 def test_the_net_of_these_tests_is_fine_without_a_step_of_its_own() -> None:
     assert slicing_plan(Net(flat), (3, 4, 4)).channels == 4
+
+
+def test_a_change_in_place_of_what_is_not_used_again_is_fine() -> None:
+    def step(net: Net, x: Tensor) -> Tensor:
+        left, right = x.chunk(2, dim=1)
+        return flat(net, torch.cat([left, right.relu_()], dim=1))
+
+    assert slicing_plan(Net(step), (3, 4, 4)).template is not None
 
 
 def test_shared_weights_are_refused_with_both_names() -> None:
