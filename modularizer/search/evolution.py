@@ -28,6 +28,11 @@ def genetic_search(task: SearchTask, sensitivity: Sensitivity | None) -> Masks:
         task: what to search for.
         sensitivity: of the segments; None for a first population of coins.
     """
+    return begin_search(task, sensitivity).run(task.settings.generations, task.settings.patience)
+
+
+def begin_search(task: SearchTask, sensitivity: Sensitivity | None) -> Evolution:
+    """The same search before its first generation, or where its checkpoint ends."""
     settings = task.settings
     generator = generator_for(settings.seed, "genetic search")
     grouping = group_channels(
@@ -52,10 +57,9 @@ def genetic_search(task: SearchTask, sensitivity: Sensitivity | None) -> Masks:
             generator=generator,
             by_importance=settings.first_population == "weighted",
         )
-    evolution = Evolution(
+    return Evolution(
         task, grouping, first, generator, CrossAndFlip(settings.mutation_rate), stage="search"
     )
-    return evolution.run(settings.generations, settings.patience)
 
 
 class Evolution:
