@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 
-def environment() -> dict[str, Any]:
-    """Processor, cores, threads and versions, as JSON values."""
+def environment(device: str = "cpu") -> dict[str, Any]:
+    """Processor, GPU, cores, threads, versions and commit, as JSON values.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+    """
     import numpy as np
     import torch
 
@@ -17,9 +23,12 @@ def environment() -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "cuda": torch.version.cuda if device == "cuda" else None,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
+        "commit": _commit(),
     }
 
 
@@ -28,3 +37,14 @@ def _processor() -> str:
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or "unknown"
+
+
+def _commit() -> str | None:
+    """The checkout's commit, with a + where files differ from it; None outside of a checkout."""
+    git = shutil.which("git")
+    root = Path(__file__).parent.parent
+    if git is None or not (root / ".git").exists():
+        return None
+    asked = [git, "-C", str(root), "describe", "--always", "--abbrev=12", "--dirty=+"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None

@@ -1,14 +1,24 @@
-"""What the search spends its time on: bracket, Diff and decoding."""
+"""Parts of the search by themselves: bracket and Diff on known scores, and decoding."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from time import perf_counter
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from benchmarks.reference import (
+    PlainBracket,
+    Recorded,
+    Sampled,
+    Scores,
+    compare_kernels,
+    completed_table,
+    disagreements,
+)
 from benchmarks.timing import Seconds, timed
 from modularizer.analysis.tracing import slicing_plan
 from modularizer.architectures.catalogue import build_network
@@ -65,35 +75,99 @@ class KnownScores:
         self.diff_seconds += perf_counter() - began
         return found
 
+    def in_one(self) -> Scores:
+        """All scores: (classes, candidates, images)."""
+        return torch.stack([torch.cat(parts, dim=1) for parts in self.columns]).numpy()
 
-def measure_bracket(size: BracketSize, *, repeats: int = 5, seed: int = 0) -> dict[str, object]:
+
+def measure_bracket(
+    size: BracketSize, *, repeats: int = 5, seed: int = 0, reference_share: float | None = None
+) -> dict[str, Any]:
     """Time one bracket, and in it the matrix products of Diff, on random scores.
 
+    Args:
+        size: how much it is given.
+        repeats: timed runs, after one that is not counted; each pairs the classes anew.
+        seed: of scores, masks and pairings.
+        reference_share: do the same the plain way after each run, this share of it, in (0, 1],
+            scaled up to all of it; None to leave that out.
+
     Returns:
-        ``bracket_seconds`` (without Diff) and ``diff_seconds`` (medians), with spread and sizes.
+        ``bracket_seconds`` (without Diff) and ``diff_seconds`` (medians), with spread and sizes;
+        with a reference ``bracket_ratio`` (bracket and Diff together, median of the pairs).
     """
     generator = torch.Generator().manual_seed(seed)
     known = KnownScores(size, generator)
-    diff, bracket = [], []
-    for repeat in range(repeats + 1):
+    fitness, passing = Fitness(0.9), FittestPass(size.top)
+    run_bracket(known, fitness=fitness, passing=passing, generator=generator)
+    diff, bracket, plain = [], [], []
+    for _ in range(repeats):
+        before = generator.clone_state()
         known.diff_seconds = 0.0
         began = perf_counter()
-        run_bracket(known, fitness=Fitness(0.9), passing=FittestPass(size.top), generator=generator)
-        if repeat:  # the first is not counted
-            diff.append(known.diff_seconds)
-            bracket.append(perf_counter() - began - known.diff_seconds)
-    return {
+        run_bracket(known, fitness=fitness, passing=passing, generator=generator)
+        diff.append(known.diff_seconds)
+        bracket.append(perf_counter() - began - known.diff_seconds)
+        if reference_share is not None:
+            plain.append(_plain_bracket(known, fitness, passing, before, reference_share))
+    found: dict[str, Any] = {
         "bracket_seconds": Seconds.of(bracket).median,
         "diff_seconds": Seconds.of(diff).median,
         "bracket": asdict(Seconds.of(bracket)),
         "diff": asdict(Seconds.of(diff)),
         "size": asdict(size),
     }
+    if plain:
+        pairs = list(zip(plain, bracket, diff, strict=True))
+        ratios = [(b.seconds + d.seconds) / (ours + own) for (b, d, _), ours, own in pairs]
+        found |= {
+            "reference_share": reference_share,
+            "bracket_ratio": Seconds.of(ratios).median,
+            "bracket_ratios": asdict(Seconds.of(ratios)) | {"each": ratios},
+            "plain_bracket": asdict(Seconds.of([b.seconds for b, _, _ in plain])),
+            "plain_diff": asdict(Seconds.of([d.seconds for _, d, _ in plain])),
+            "models_judged": [(b.done, b.total) for b, _, _ in plain],
+            "pairs_compared": [(d.done, d.total) for _, d, _ in plain],
+            "disagreements": sorted({text for _, _, wrong in plain for text in wrong}),
+        }
+    return found
+
+
+def _plain_bracket(
+    known: KnownScores,
+    fitness: Fitness,
+    passing: FittestPass,
+    generator: torch.Generator,
+    share: float,
+) -> tuple[Sampled, Sampled, list[str]]:
+    """The same bracket the plain way: its time, that of Diff, and where the results differ."""
+    recorder = Recorded(passing)
+    order = torch.randperm(len(known.image_counts), generator=generator.clone_state()).tolist()
+    ours = run_bracket(known, fitness=fitness, passing=recorder, generator=generator)
+    names = [[f"kernel/{place}"] for place in range(known.masks.shape[2])]
+    table, diff = compare_kernels(known.masks, names, share=share)
+    wrong: list[str] = []
+    if share < 1:
+        table, wrong = completed_table(table, known.masks, known.kernels)
+    plain = PlainBracket(
+        known.in_one(),
+        known.image_counts,
+        table,
+        fitness,
+        passing,
+        share=share,
+        followed=recorder.stages if share < 1 else None,
+    )
+    best = plain.run(order, None)
+    wrong += disagreements(plain, recorder.stages, ours.standing if share == 1 else None)
+    if best is not None and best != tuple(ours.combination.tolist()):
+        wrong.append("another best combination")
+    return plain.work, diff, wrong
 
 
 def measure_decoding(
     *, width_multiplier: float, kept_share: float = 0.6, images: int = 500, repeats: int = 5
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Time decoding a SimCNN class module, and running it on images, 32 x 32 RGB.
 
     Args:

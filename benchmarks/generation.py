@@ -1,0 +1,291 @@
+"""What a generation of the search takes, by stage, beside the same work done the plain way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.environment import environment
+from benchmarks.reference import (
+    Judged,
+    PlainBracket,
+    Recorded,
+    Sampled,
+    Scores,
+    compare_kernels,
+    completed_table,
+    disagreements,
+    kernel_names,
+    run_candidates,
+)
+from benchmarks.subject import Workbench
+from benchmarks.timing import Seconds
+from modularizer.memory import peak_bytes
+from modularizer.progress import Progress
+from modularizer.search.bracket import BracketResult, run_bracket
+from modularizer.search.evolution import Evolution, begin_search
+from modularizer.search.genetic import ask
+from modularizer.search.scoring import CandidateScorer, Generation
+from modularizer.search.task import fitness_of, passing_of
+from modularizer.settings import DecompositionSettings
+
+STAGES = ("decode", "network", "bracket", "diff")
+
+
+@dataclass(frozen=True)
+class PlainSeconds:
+    """What one generation takes the plain way.
+
+    Attributes:
+        total: of the three.
+        network: decoding every candidate and running it on every image.
+        diff: Jaccard distances by sets.
+        bracket: composed models, one after the other.
+        disagreements: where its results differ from the search's; none if all is well.
+    """
+
+    total: float
+    network: Sampled
+    diff: Sampled
+    bracket: Sampled
+    disagreements: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class GenerationRow:
+    """One generation.
+
+    Attributes:
+        generation: from 1.
+        seconds: by stage, and ``total``; ``other`` is what the stages leave over (parents,
+            children, keeping them).
+        passes: candidates x images run.
+        peak_bytes: most memory held by the process up to its end, on a GPU in it.
+        accuracy: of the best combination so far.
+        fitness: of the best combination so far.
+        plain: the same work the plain way; None if that was not asked for.
+    """
+
+    generation: int
+    seconds: dict[str, float]
+    passes: int
+    peak_bytes: int
+    accuracy: float
+    fitness: float
+    plain: PlainSeconds | None
+
+    @property
+    def passes_per_second(self) -> float:
+        """Images x candidates a second, over the whole generation."""
+        return self.passes / self.seconds["total"]
+
+
+def measure_generations(
+    bench: Workbench,
+    settings: DecompositionSettings,
+    *,
+    reference_share: float | None = None,
+    told: Callable[[GenerationRow], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Time a search's generations; with a reference, each beside the plain way of doing it.
+
+    The two take turns and work on the same candidates, images, pairing of classes and workers.
+
+    Args:
+        bench: what to search on.
+        settings: the search's; ``generations`` is how many are timed.
+        reference_share: share of the plain work that is done and timed, in (0, 1]; None for no
+            plain work.
+        told: each generation as it ends.
+
+    Returns:
+        JSON values: ``generation_seconds``, ``bracket_seconds``, ``diff_seconds`` (medians),
+        ``passes`` (all generations), ``passes_share`` (of candidates x images), with a reference
+        ``generation_ratio`` (median of the pairs), and what is needed to judge them.
+    """
+    taken: list[Progress] = []
+    evolution = begin_search(
+        bench.task(settings, progress=taken.append), bench.fitting_sensitivity(settings)
+    )
+    rows = []
+    for number in range(1, settings.generations + 1):
+        rows.append(_measured(bench, evolution, number, taken, reference_share))
+        told(rows[-1])
+    return _summary(bench, settings, rows, reference_share)
+
+
+def _measured(
+    bench: Workbench,
+    evolution: Evolution,
+    number: int,
+    taken: list[Progress],
+    share: float | None,
+) -> GenerationRow:
+    device = bench.subject.device
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+    state, generator = evolution.state, evolution.generator.clone_state()
+    evolution.run(number, evolution.task.settings.patience + number)
+    peak = peak_bytes(device)  # a generation ends with numbers on the CPU: nothing is under way
+    seconds = dict(taken[-1].seconds)
+    seconds["other"] = seconds["total"] - sum(seconds[stage] for stage in STAGES)
+    plain = None
+    if share is not None:
+        settings = evolution.task.settings
+        ask(  # draws what the generation drew before its bracket
+            state,
+            parents=settings.parents,
+            elites=settings.elites,
+            vary=evolution.vary,
+            generator=generator,
+        )
+        keep = None if number == 1 else [0] * bench.scorer.plan.outputs
+        plain = _plain_generation(bench, evolution, generator, keep, share)
+    found = taken[-1].metrics
+    return GenerationRow(
+        number, seconds, int(found["passes"]), peak, found["accuracy"], found["fitness"], plain
+    )
+
+
+def _plain_generation(
+    bench: Workbench,
+    evolution: Evolution,
+    generator: torch.Generator,
+    keep: list[int] | None,
+    share: float,
+) -> PlainSeconds:
+    scorer, settings = bench.scorer, evolution.task.settings
+    masks = evolution.grouping.masks(evolution.state.bits)
+    order = torch.randperm(len(masks), generator=generator.clone_state()).tolist()
+    recorded, result = _again(evolution, masks, generator, keep)
+    assert evolution.state.standing is not None
+    wrong = []
+    if not torch.equal(result.standing, evolution.state.standing):
+        wrong.append("the search's own bracket, run again, comes to another result")
+
+    scores, network = run_candidates(
+        scorer.network,
+        scorer.plan,
+        scorer.images,
+        masks,
+        share=share,
+        workers=scorer.workers,
+        precision=scorer.precision,
+    )
+    table, diff = compare_kernels(masks, kernel_names(scorer.plan), share=share)
+    whole = share == 1
+    if not whole:
+        scores, unequal = completed_scores(scores, scorer, masks)
+        table, unequal_pairs = completed_table(table, masks, scorer.plan.kernels_per_channel)
+        wrong += unequal + unequal_pairs
+    passing = passing_of(settings)
+    assert passing is not None
+    plain = PlainBracket(
+        scores,
+        scorer.images.counts,
+        table,
+        fitness_of(settings),
+        passing,
+        share=share,
+        followed=None if whole and bench.subject.device.type == "cpu" else recorded,
+    )
+    best = plain.run(order, keep)
+    wrong += disagreements(plain, recorded, result.standing if whole else None)
+    if best is not None and best != tuple(result.combination.tolist()):
+        wrong.append(f"the best combination is {best}, the search's {result.combination.tolist()}")
+    total = network.seconds + diff.seconds + plain.seconds
+    return PlainSeconds(total, network, diff, plain.work, tuple(wrong))
+
+
+def _again(
+    evolution: Evolution, masks: Tensor, generator: torch.Generator, keep: list[int] | None
+) -> tuple[list[Judged], BracketResult]:
+    """The generation's bracket once more, from remembered scores, with what it judged."""
+    settings = evolution.task.settings
+    passing = passing_of(settings)
+    assert passing is not None
+    recorder = Recorded(passing)
+    result = run_bracket(
+        Generation(evolution.task.scorer, masks),
+        fitness=fitness_of(settings),
+        passing=recorder,
+        generator=generator,
+        keep=None if keep is None else torch.tensor(keep),
+    )
+    return recorder.stages, result
+
+
+def completed_scores(
+    scores: Scores, scorer: CandidateScorer, masks: Tensor
+) -> tuple[Scores, list[str]]:
+    """Scores with those filled in that the search knows; and where the two differ.
+
+    Args:
+        scores: NaN of candidates that were not run.
+        scorer: remembers what the search ran.
+        masks: bool (classes, candidates, channels).
+    """
+    filled, ends = scores.copy(), np.cumsum(scorer.images.counts)
+    ran, differ = scorer.ran(masks), 0
+    for label, candidate, image_class in ran.nonzero().tolist():
+        stop = int(ends[image_class])
+        place = (label, candidate, slice(stop - scorer.images.counts[image_class], stop))
+        known = scorer.scores(masks[label, candidate][None], label, [image_class])[0].cpu().numpy()
+        if np.isnan(scores[place]).any():
+            filled[place] = known
+        else:
+            differ += int(not np.array_equal(scores[place], known))
+    wrong = [f"{differ} candidates score otherwise on images of a class"] if differ else []
+    return filled, wrong
+
+
+def _summary(
+    bench: Workbench,
+    settings: DecompositionSettings,
+    rows: list[GenerationRow],
+    share: float | None,
+) -> dict[str, Any]:
+    classes, images = bench.scorer.plan.outputs, bench.scorer.images.total
+    plain = len(rows) * classes * settings.candidates * images
+    passes = sum(row.passes for row in rows)
+    seconds = [row.seconds for row in rows]
+    found: dict[str, Any] = {
+        "generation_seconds": median(one["total"] for one in seconds),
+        "bracket_seconds": median(one["bracket"] for one in seconds),
+        "diff_seconds": median(one["diff"] for one in seconds),
+        "generation": asdict(Seconds.of([one["total"] for one in seconds])),
+        "passes": passes,
+        "passes_share": passes / plain,
+        "passes_per_second": passes / sum(one["total"] for one in seconds),
+        "peak_bytes": max(row.peak_bytes for row in rows),
+        "rows": [asdict(row) for row in rows],
+        "strong_accuracy": bench.strong_accuracy,
+        "workers": bench.scorer.workers,
+        "settings": settings.model_dump(mode="json"),
+        "subject": bench.subject.facts(),
+        "environment": environment(bench.subject.device.type),
+    }
+    pairs = [(row.plain, row.seconds) for row in rows if row.plain is not None]
+    if pairs:
+        ratios = [one.total / ours["total"] for one, ours in pairs]
+        brackets = [
+            (one.diff.seconds + one.bracket.seconds) / (ours["diff"] + ours["bracket"])
+            for one, ours in pairs
+        ]
+        found |= {
+            "reference_seconds": median(one.total for one, _ in pairs),
+            "reference_share": share,
+            "generation_ratio": median(ratios),
+            "bracket_ratio": median(brackets),
+            "generation_ratios": asdict(Seconds.of(ratios)) | {"each": ratios},
+            "bracket_ratios": asdict(Seconds.of(brackets)) | {"each": brackets},
+            "disagreements": sorted({text for one, _ in pairs for text in one.disagreements}),
+        }
+    return found

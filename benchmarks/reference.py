@@ -1,0 +1,376 @@
+"""A generation's work done the plain way: what the search's speed is measured against.
+
+Written from the paper's description (section 3) in the structure of its published code: every
+candidate is decoded and run on every image; the Jaccard distance between any two candidates of
+different classes is taken between Python sets of kernel names, once, before the bracket; each
+composed model of each stage is judged by an argmax of its own over its classes' images. Nothing
+is slowed down: sets are made once a candidate, images of a stage are cut out once a stage.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import combinations
+from time import perf_counter
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from modularizer.analysis.plan import SlicingPlan
+from modularizer.assembly.decode import decode
+from modularizer.search.diversity import jaccard_distances
+from modularizer.search.fitness import Fitness, Passing
+from modularizer.search.images import ClassImages
+from modularizer.search.scoring import Precision
+
+Scores = NDArray[np.float32]
+"""(classes, candidates, images): what a candidate gives for its class; images sorted by class."""
+
+Table = Mapping[tuple[int, int], list[list[float]]]
+"""Jaccard distances: classes in rising order -> candidate of the one -> candidate of the other."""
+
+Combination = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The composed models of one stage, of one pair of teams.
+
+    Attributes:
+        classes: how many each model has.
+        fitness: float64 (models,).
+        accuracy: float64 (models,).
+        chosen: int64: which of them went on, the fittest first.
+    """
+
+    classes: int
+    fitness: Tensor
+    accuracy: Tensor
+    chosen: Tensor
+
+
+class Recorded:
+    """Lets models pass as another rule does, and keeps what it was shown and what it chose."""
+
+    def __init__(self, passing: Passing) -> None:
+        self.passing = passing
+        self.stages: list[Judged] = []
+
+    def chosen(self, fitness: Tensor, accuracy: Tensor, classes: int) -> Tensor:
+        """What the other rule chooses."""
+        chosen = self.passing.chosen(fitness, accuracy, classes)
+        self.stages.append(Judged(classes, fitness.cpu(), accuracy.cpu(), chosen.cpu()))
+        return chosen
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """How much of some work was done and timed.
+
+    Attributes:
+        seconds: what all of it takes: as measured, or scaled up from what was done.
+        done: pieces done.
+        total: pieces there are.
+    """
+
+    seconds: float
+    done: int
+    total: int
+
+    @classmethod
+    def of(cls, seconds: float, done: int, total: int) -> Sampled:
+        """Scale up from what was done."""
+        return cls(seconds * total / done, done, total)
+
+
+def sample_of(total: int, share: float) -> list[int]:
+    """Evenly spread indices below ``total``: at least that share of them, in (0, 1]."""
+    count = min(math.ceil(total * share), total)
+    return [place * total // count for place in range(count)]
+
+
+def run_candidates(
+    network: nn.Module,
+    plan: SlicingPlan,
+    images: ClassImages,
+    masks: Tensor,
+    *,
+    share: float = 1.0,
+    workers: int = 1,
+    precision: Precision = "float32",
+) -> tuple[Scores, Sampled]:
+    """Decode every candidate and run it on every image.
+
+    Args:
+        network: the whole network.
+        plan: its slicing plan.
+        images: in micro-batches, the same that the search uses.
+        masks: bool (classes, candidates, channels).
+        share: of the candidates that are run, in (0, 1].
+        workers: candidates at once, each on one thread.
+        precision: of the arithmetic.
+
+    Returns:
+        The scores, NaN of candidates that were not run, and the time.
+    """
+    classes, candidates, _ = masks.shape
+    places = [divmod(one, candidates) for one in sample_of(classes * candidates, share)]
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+    def run(place: tuple[int, int]) -> NDArray[np.float32]:
+        label, candidate = place
+        module = decode(network, plan, masks[label, candidate], output=label).to(dtype)
+        with torch.inference_mode():
+            batches = (batch for one in range(len(images.counts)) for batch in images.batches(one))
+            given = torch.cat([module(batch.to(dtype))[:, 0] for batch in batches])
+        scores: NDArray[np.float32] = given.float().cpu().numpy()
+        return scores
+
+    scores = np.full((classes, candidates, images.total), np.nan, dtype=np.float32)
+    began = perf_counter()
+    with (
+        torch.backends.cudnn.flags(enabled=True, allow_tf32=precision == "tf32"),
+        ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+    ):
+        for (label, candidate), row in zip(places, pool.map(run, places), strict=True):
+            scores[label, candidate] = row
+    took = perf_counter() - began
+    return scores, Sampled.of(took, len(places), classes * candidates)
+
+
+def kernel_names(plan: SlicingPlan) -> list[list[str]]:
+    """For each channel the names of the kernels that it stands for: ``layer/position``."""
+    names: list[list[str]] = [[] for _ in range(plan.channels)]
+    for layer in dict.fromkeys(layer for segment in plan.segments for layer in segment.layers):
+        for position, channel in enumerate(plan.entries[f"{layer}.weight"][0].tolist()):
+            if channel < plan.channels:
+                names[channel].append(f"{layer}/{position}")
+    return names
+
+
+def compare_kernels(
+    masks: Tensor, names: Sequence[Sequence[str]], *, share: float = 1.0
+) -> tuple[Table, Sampled]:
+    """The Jaccard distance between any two candidates of different classes, by Python sets.
+
+    Rounded to float32, as the search has it: sums of such distances are exact in any order.
+
+    Args:
+        masks: bool (classes, candidates, channels).
+        names: of each channel's kernels.
+        share: of the pairs that are compared, in (0, 1]; the others are NaN.
+    """
+    classes, candidates, _ = masks.shape
+    pairs = list(combinations(range(classes), 2))
+    table = {pair: [[math.nan] * candidates for _ in range(candidates)] for pair in pairs}
+    compared = sample_of(candidates * candidates, share)
+    began = perf_counter()
+    kernels = [
+        [{name for place in mask.nonzero().flatten().tolist() for name in names[place]}
+         for mask in of_class]
+        for of_class in masks
+    ]  # fmt: skip
+    making = perf_counter() - began
+    one = np.float32(1)
+    began = perf_counter()
+    for a, b in pairs:
+        rows = table[a, b]
+        for index in compared:
+            i, j = divmod(index, candidates)
+            first, second = kernels[a][i], kernels[b][j]
+            rows[i][j] = float(one - np.float32(len(first & second) / len(first | second)))
+    took = Sampled.of(
+        perf_counter() - began, len(pairs) * len(compared), len(pairs) * candidates**2
+    )
+    return table, Sampled(took.seconds + making, took.done, took.total)
+
+
+def completed_table(table: Table, masks: Tensor, weights: Tensor) -> tuple[Table, list[str]]:
+    """The search's own distances, all of them; and where those of a sample differ.
+
+    Args:
+        table: NaN of pairs that were not compared.
+        masks: bool (classes, candidates, channels).
+        weights: int64 (channels,): kernels that each channel stands for.
+    """
+    differ = 0
+    whole: dict[tuple[int, int], list[list[float]]] = {}
+    for (a, b), rows in table.items():
+        own = jaccard_distances(masks[a], masks[b], weights).double()
+        sampled = torch.tensor(rows, dtype=torch.float64)
+        differ += int((~sampled.isnan() & (sampled != own)).sum())
+        whole[a, b] = own.tolist()
+    return whole, [f"{differ} distances differ"] if differ else []
+
+
+@dataclass
+class PlainBracket:
+    """A bracket that judges composed models one after the other.
+
+    Attributes:
+        scores: of every candidate on every image.
+        image_counts: images of each class.
+        table: distances between candidates.
+        fitness: what a composed model is worth.
+        passing: which models of a stage go on.
+        share: of each stage's models that are judged, in (0, 1].
+        followed: what another bracket found at each stage, to go on with its models; needed where
+            only a share is judged.
+        stages: what was judged, stage by stage: indices and ``Judged``.
+        standing: float64 (classes, candidates), as `BracketResult` has it.
+    """
+
+    scores: Scores
+    image_counts: Sequence[int]
+    table: Table
+    fitness: Fitness
+    passing: Passing
+    share: float = 1.0
+    followed: Sequence[Judged] | None = None
+    keeps_one: bool = False
+    stages: list[tuple[list[int], Judged]] = field(default_factory=list)
+    standing: list[list[float]] = field(default_factory=list)
+    seconds: float = 0.0
+    judged: int = 0
+    models: int = 0
+
+    def run(self, order: Sequence[int], keep: Sequence[int] | None) -> Combination | None:
+        """Pair the classes in this order, stage by stage.
+
+        Args:
+            order: the classes.
+            keep: for each class the candidate of a combination that stays in, or None.
+
+        Returns:
+            The best combination's candidates, class by class; None where not all was judged.
+        """
+        candidates = self.scores.shape[1]
+        self.standing = [[0.0] * candidates for _ in self.image_counts]
+        self.keeps_one = keep is not None
+        teams: list[tuple[Combination, list[Combination]]] = []
+        for label in order:
+            first = [] if keep is None else [keep[label]]
+            members = first + [one for one in range(candidates) if one not in first]
+            teams.append(((label,), [(one,) for one in members]))
+        best = 0
+        while len(teams) > 1:
+            merged = []
+            for (a, first_models), (b, second_models) in zip(
+                teams[0::2], teams[1::2], strict=False
+            ):
+                models, best = self._merge(a + b, first_models, second_models)
+                merged.append((a + b, models))
+            teams = merged + teams[len(teams) // 2 * 2 :]
+        if self.judged < self.models:
+            return None
+        classes, models = teams[0]
+        found = dict(zip(classes, models[best], strict=True))
+        return tuple(found[label] for label in range(len(classes)))
+
+    @property
+    def work(self) -> Sampled:
+        """How much was judged, and what all of it takes."""
+        return Sampled(self.seconds, self.judged, self.models)
+
+    def _merge(
+        self, classes: Combination, first: list[Combination], second: list[Combination]
+    ) -> tuple[list[Combination], int]:
+        """Judge the models of two teams; those that go on, and where the fittest of them is."""
+        began = perf_counter()
+        total = len(first) * len(second)
+        indices = sample_of(total, self.share)
+        models = [first[one // len(second)] + second[one % len(second)] for one in indices]
+        accuracy, distance = self._judge(classes, models)
+        size = len(classes)
+        pairs = size * (size - 1) // 2
+        accuracies = torch.tensor(accuracy, dtype=torch.float64)
+        fitness = self.fitness(accuracies, torch.tensor(distance, dtype=torch.float64) / pairs)
+        self._note_standing(classes, models, (size + fitness / 2).tolist())
+        took = perf_counter() - began
+
+        began = perf_counter()
+        chosen = self._chosen(fitness, accuracies, size)
+        self.stages.append((indices, Judged(size, fitness, accuracies, chosen)))
+        gone_on = [first[one // len(second)] + second[one % len(second)] for one in chosen.tolist()]
+        best = int(fitness[chosen].argmax()) if len(indices) == total else 0
+        self.seconds += took * total / len(indices) + perf_counter() - began
+        self.judged += len(indices)
+        self.models += total
+        return gone_on, best
+
+    def _judge(
+        self, classes: Combination, models: list[Combination]
+    ) -> tuple[list[float], list[float]]:
+        """Accuracy, and the sum of distances over pairs, of each model."""
+        ends = np.cumsum(self.image_counts)
+        in_order = sorted(range(len(classes)), key=classes.__getitem__)  # ties: the lower class
+        counts = [self.image_counts[classes[place]] for place in in_order]
+        where = np.concatenate(
+            [np.arange(ends[c] - self.image_counts[c], ends[c]) for c in sorted(classes)]
+        )
+        truth = np.repeat(np.arange(len(classes)), counts)
+        columns = [(place, self.scores[classes[place]][:, where]) for place in in_order]
+        tables = [(x, y, self.table[classes[x], classes[y]]) for x, y in combinations(in_order, 2)]
+        accuracy, distance = [], []
+        for model in models:
+            given = np.stack([rows[model[place]] for place, rows in columns], axis=1)
+            accuracy.append(int((given.argmax(axis=1) == truth).sum()) / len(truth))
+            distance.append(sum(rows[model[x]][model[y]] for x, y, rows in tables))
+        return accuracy, distance
+
+    def _note_standing(
+        self, classes: Combination, models: list[Combination], worth: list[float]
+    ) -> None:
+        for model, value in zip(models, worth, strict=True):
+            for label, candidate in zip(classes, model, strict=True):
+                if value > self.standing[label][candidate]:
+                    self.standing[label][candidate] = value
+
+    def _chosen(self, fitness: Tensor, accuracy: Tensor, classes: int) -> Tensor:
+        first = int(self.keeps_one)  # what must stay in comes first in every team
+        if self.followed is not None:
+            chosen = self.followed[len(self.stages)].chosen
+        else:
+            chosen = self.passing.chosen(fitness[first:], accuracy[first:], classes)
+        return torch.cat([torch.zeros(first, dtype=torch.int64), first + chosen])
+
+
+def disagreements(
+    plain: PlainBracket,
+    recorded: Sequence[Judged],
+    standing: Tensor | None = None,
+) -> list[str]:
+    """Where a plain bracket and the search's own differ, stage by stage; none if all is well.
+
+    Every accuracy and fitness that both have must be equal, to the last bit, and so must be which
+    models went on, and in which order; and how far each candidate got.
+
+    Args:
+        plain: after its run.
+        recorded: what the search's own rule was shown.
+        standing: float64 (classes, candidates) of the search; None not to compare.
+    """
+    found = []
+    if len(plain.stages) != len(recorded):
+        found.append(f"{len(plain.stages)} stages, the search has {len(recorded)}")
+    first = int(plain.keeps_one)
+    for number, ((indices, own), other) in enumerate(zip(plain.stages, recorded, strict=False)):
+        shown = torch.tensor(indices) - first
+        seen = shown >= 0
+        for name in ("accuracy", "fitness"):
+            expected = getattr(other, name)[shown[seen]]
+            wrong = int((getattr(own, name)[seen] != expected).sum())
+            if wrong:
+                found.append(f"stage {number}: {wrong} of {len(expected)} models differ in {name}")
+        if not torch.equal(own.chosen[first:] - first, other.chosen):
+            found.append(f"stage {number}: other models go on")
+    if standing is not None and not torch.equal(
+        torch.tensor(plain.standing, dtype=torch.float64), standing
+    ):
+        found.append("candidates got to other stages, or did otherwise there")
+    return found

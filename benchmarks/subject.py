@@ -1,0 +1,290 @@
+"""What a search is measured on: a strong model, and images in a number that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modularizer.analysis.importance import importance
+from modularizer.analysis.sensitivity import DROP_RATIOS, Sensitivity, measure_sensitivity
+from modularizer.analysis.tracing import slicing_plan
+from modularizer.architectures.catalogue import build_network
+from modularizer.architectures.spec import ArchitectureSpec
+from modularizer.classifier import Classifier
+from modularizer.datasets.images import DataSplits, ImageSet
+from modularizer.datasets.splits import require_every_class, seeded_order
+from modularizer.errors import DataError, ModularizerError
+from modularizer.memory import plan_memory
+from modularizer.preprocessing import Preprocessing, as_tensor
+from modularizer.progress import ProgressCallback, ignore_progress
+from modularizer.search.checkpoint import Checkpoint, Identity, weights_digest
+from modularizer.search.images import ClassImages
+from modularizer.search.scoring import CandidateScorer
+from modularizer.search.task import SearchTask
+from modularizer.settings import DecompositionSettings, TrainingSettings
+from modularizer.training import train_classifier
+
+_SIDE = 32  # five halvings, which the paper's networks have, need 32 pixels
+# Thirteen layers without batch norm learn 719 digits only in small steps at a high rate.
+_TRAINING = TrainingSettings(epochs=12, batch_size=16, learning_rate=0.05, weight_decay=0.0)
+EPOCHS = _TRAINING.epochs
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A strong model and the data that it is taken apart with.
+
+    Attributes:
+        name: an address, or how it came about.
+        strong: the model, on the device that is measured.
+        data: its classes; of the validation images as many as are measured on.
+        training_seconds: what training it on the spot took; None if it was there.
+    """
+
+    name: str
+    strong: Classifier
+    data: DataSplits
+    training_seconds: float | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.strong.parameters()).device
+
+    def facts(self) -> dict[str, Any]:
+        """What was measured on, as JSON values."""
+        return {
+            "model": self.name,
+            "architecture": self.strong.architecture.model_dump(mode="json"),
+            "data": self.data.source,
+            "data_fingerprint": self.data.fingerprint,
+            "classes": len(self.data.class_names),
+            "validation_images": len(self.data.validation),
+            "training_images": len(self.data.train),
+            "training_seconds": self.training_seconds,
+        }
+
+    def first_classes(self, count: int) -> Subject:
+        """The same model, asked about its first classes alone: its other scores are cut off."""
+        names = self.strong.class_names[:count]
+        spec = ArchitectureSpec(
+            name=self.strong.architecture.name,
+            arguments={**self.strong.architecture.arguments, "num_classes": len(names)},
+        )
+        network = build_network(spec)
+        whole = self.strong.network.state_dict()
+        network.load_state_dict(
+            {name: whole[name][: len(cut)] if cut.ndim else whole[name]
+             for name, cut in network.state_dict().items()}
+        )  # fmt: skip
+        strong = Classifier(
+            network.to(self.device),
+            architecture=spec,
+            preprocessing=self.strong.preprocessing,
+            class_names=names,
+        ).eval()
+        return replace(
+            self, name=f"{self.name}, its first {count} classes", strong=strong,
+            data=self.data.only(names),
+        )  # fmt: skip
+
+
+def train_subject(
+    data: DataSplits,
+    *,
+    network: str = "simcnn",
+    width_multiplier: float = 0.25,
+    epochs: int = EPOCHS,
+    device: torch.device | str = "cpu",
+    progress: ProgressCallback = ignore_progress,
+) -> Subject:
+    """Train a strong model on the spot: not well, but with scores that mean something.
+
+    Images smaller than the network's 32 pixels are brought to that size by its preprocessing.
+
+    Args:
+        data: splits, of which it learns the training images.
+        network: ``simcnn`` or ``rescnn``.
+        width_multiplier: of the paper's widths.
+        epochs: over the training images.
+        device: where to train, and to measure.
+        progress: told after each epoch.
+    """
+    fitted = Preprocessing.fitted(data.train)
+    size = (max(_SIDE, *fitted.size),) * 2
+    spec = ArchitectureSpec(
+        name=network,
+        arguments={
+            "width_multiplier": width_multiplier,
+            "in_channels": fitted.channels,
+            "input_size": size[0],
+            "dropout": 0.0,
+        },
+    )
+    began = perf_counter()
+    trained = train_classifier(
+        data,
+        spec,
+        _TRAINING.model_copy(update={"epochs": epochs}),
+        preprocessing=fitted.model_copy(update={"size": size}),
+        device=device,
+        progress=progress,
+    )
+    name = f"{network} at width {width_multiplier:g}, {epochs} epochs on {data.source}"
+    return Subject(name, trained.classifier, data, perf_counter() - began)
+
+
+def with_validation_images(data: DataSplits, count: int, *, seed: int) -> DataSplits:
+    """The same data with ``count`` validation images, as even over classes as they allow.
+
+    Args:
+        data: splits; where it has fewer validation images, all of them stay.
+        count: how many, at least one a class.
+        seed: which ones.
+
+    Raises:
+        DataError: if there are fewer images than classes, or a class has none.
+    """
+    images = data.validation
+    require_every_class(images, "the validation images")
+    if count < len(images.class_names):
+        raise DataError(
+            f"{count} images are fewer than the {len(images.class_names)} classes; each needs one"
+        )
+    orders = [seeded_order(images, name, seed=seed) for name in images.class_names]
+    shares = even_shares([len(order) for order in orders], count)
+    chosen = [order[:share] for order, share in zip(orders, shares, strict=True)]
+    return replace(data, validation=images.take(np.sort(np.concatenate(chosen))))
+
+
+def even_shares(available: Sequence[int], count: int) -> list[int]:
+    """Divide ``count`` as evenly as ``available`` allows; the first get what is left over."""
+    shares = [0] * len(available)
+    left = min(count, sum(available))
+    while left:
+        open_places = [place for place, most in enumerate(available) if shares[place] < most]
+        for place in open_places[:left]:
+            more = max(min(left // len(open_places), available[place] - shares[place]), 1)
+            shares[place] += more
+        left = min(count, sum(available)) - sum(shares)
+    return shares
+
+
+@dataclass(frozen=True, eq=False)
+class Workbench:
+    """What every search on a subject starts from.
+
+    Attributes:
+        subject: the model and the data.
+        scorer: runs candidates.
+        importance: float64 (classes, channels).
+        sensitivity: of the segments, measured at one drop ratio, the one that decides.
+        strong_accuracy: of the whole model on the validation images, in [0, 1].
+    """
+
+    subject: Subject
+    scorer: CandidateScorer
+    importance: Tensor
+    sensitivity: Sensitivity
+    strong_accuracy: float
+
+    def task(
+        self, settings: DecompositionSettings, progress: ProgressCallback = ignore_progress
+    ) -> SearchTask:
+        """A search with these settings; nothing of it is kept."""
+        nowhere = Checkpoint(None, Identity({}))
+        return SearchTask(self.scorer, self.importance, settings, nowhere, progress)
+
+    def fitting_sensitivity(self, settings: DecompositionSettings) -> Sensitivity | None:
+        """The sensitivity, for settings whose first candidates depend on it."""
+        return None if settings.first_population == "random" else self.sensitivity
+
+    def identity(self, settings: DecompositionSettings) -> Mapping[str, Any]:
+        """What a search's result depends on, as JSON values."""
+        return {
+            "weights": weights_digest(self.subject.strong.network),
+            "data": self.subject.data.fingerprint,
+            "settings": settings.model_dump(mode="json"),
+            "device": self.subject.device.type,
+        }
+
+
+@contextmanager
+def open_workbench(
+    subject: Subject,
+    settings: DecompositionSettings,
+    *,
+    workers: int,
+    progress: ProgressCallback = ignore_progress,
+) -> Iterator[Workbench]:
+    """Prepare a subject for searches, as a decomposition does.
+
+    Args:
+        subject: what to search on.
+        settings: micro-batches, precision and tolerated loss; searches may differ in the rest.
+        workers: candidates that run at once; 1 on a GPU.
+        progress: told of each segment.
+
+    Raises:
+        ModularizerError: if a class has no image, or memory is short.
+    """
+    strong, device = subject.strong, subject.device
+    require_every_class(subject.data.train, "the training images")
+    shape = (strong.preprocessing.channels, *strong.preprocessing.size)
+    plan = slicing_plan(strong.network, shape)
+    most = min(settings.batch_size, len(subject.data.validation))
+    probe = strong.prepare(as_tensor(subject.data.validation.images[:most], device))
+    workers = 1 if device.type == "cuda" else workers
+    memory = plan_memory(strong.network, probe, limit=None, workers=workers)
+
+    def given(images: ImageSet, keep_bytes: int) -> ClassImages:
+        return ClassImages(
+            images,
+            prepare=strong.prepare,
+            device=device,
+            micro_batch=settings.batch_size,
+            keep_bytes=keep_bytes,
+        )
+
+    train = given(subject.data.train, 0)
+    weight = importance(strong.network, plan, [train.batches(c) for c in range(plan.outputs)])
+    with CandidateScorer(
+        strong.network,
+        plan,
+        given(subject.data.validation, memory.prepared),
+        workers=memory.workers,
+        precision=settings.precision,
+        remember_bytes=memory.remembered,
+    ) as scorer:
+        accuracy = scorer.composed_accuracy(torch.ones(weight.shape, dtype=torch.bool))
+        sensitivity = measure_sensitivity(
+            plan,
+            weight,
+            scorer.composed_accuracy,
+            unharmed=accuracy,
+            tolerated_loss=settings.tolerated_loss,
+            drop_ratios=DROP_RATIOS[-1:],
+            progress=progress,
+        )
+        scorer.forget()
+        yield Workbench(subject, scorer, weight, sensitivity, accuracy)
+
+
+def require_device(name: str, precision: str = "float32") -> torch.device:
+    """A device by name.
+
+    Raises:
+        ModularizerError: if this machine doesn't have it, or it has no such arithmetic.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ModularizerError("there is no GPU here that torch can use; leave --device out")
+    if name == "cpu" and precision == "tf32":
+        raise ModularizerError("tf32 is arithmetic of GPUs; give --device cuda, too")
+    return torch.device(name)
