@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+
+def _rising(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] > ends[1]:
+        raise ValueError("the first end must not be above the second")
+    return ends
+
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
 # Upper ends are far above what anyone needs, and below what torch's integers hold.
 Positive = Annotated[int, Field(ge=1, le=1_000_000)]
 AtLeastTwo = Annotated[int, Field(ge=2, le=1_000_000)]
 Natural = Annotated[int, Field(ge=0, le=1_000_000)]
+DropRange = Annotated[tuple[Ratio, Ratio], AfterValidator(_rising)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Pixels = Annotated[int, Field(ge=0, le=1000)]
@@ -65,6 +73,14 @@ class DecompositionSettings(BaseModel):
     )
     tolerated_loss: Ratio = Field(
         0.05, description="accuracy an insensitive segment may lose with 90 % of it dropped"
+    )
+    sensitive_drop: DropRange = Field(
+        (0.1, 0.5),
+        description="range of the share that first candidates drop of a segment that "
+        "needs its kernels",
+    )
+    insensitive_drop: DropRange = Field(
+        (0.5, 0.9), description="the same of one that does not; narrow networks need less of both"
     )
     candidates: AtLeastTwo = Field(100, description="candidates a class and generation (N_I)")
     parents: AtLeastTwo = Field(50, description="candidates that have children (N_P)")

@@ -56,6 +56,8 @@ def begin_search(task: SearchTask, sensitivity: Sensitivity | None) -> Evolution
             candidates=settings.candidates,
             generator=generator,
             by_importance=settings.first_population == "weighted",
+            sensitive_drop=settings.sensitive_drop,
+            insensitive_drop=settings.insensitive_drop,
         )
     return Evolution(
         task, grouping, first, generator, CrossAndFlip(settings.mutation_rate), stage="search"

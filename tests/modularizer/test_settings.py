@@ -20,6 +20,7 @@ def test_the_defaults_are_the_paper_s() -> None:
         True,
         "top",
     )
+    assert (search.sensitive_drop, search.insensitive_drop) == ((0.1, 0.5), (0.5, 0.9))
     assert (search.elites, search.adaptive_alpha) == (0, False)
     training = TrainingSettings()
     assert (training.epochs, training.batch_size, training.learning_rate) == (200, 128, 0.01)
@@ -43,6 +44,9 @@ def test_the_defaults_are_the_paper_s() -> None:
         {"elites": -1},
         {"grouping": "alphabet"},
         {"passing": "all"},
+        {"sensitive_drop": (0.5, 0.1)},
+        {"sensitive_drop": (0.5,)},
+        {"insensitive_drop": (0.5, 1.1)},
         {"least_passing": 9, "most_passing": 8},
         {"alpha": float("nan")},
         {"unheard_of": 1},
