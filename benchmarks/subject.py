@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,8 +18,8 @@ from modularizer.architectures.catalogue import build_network
 from modularizer.architectures.spec import ArchitectureSpec
 from modularizer.classifier import Classifier
 from modularizer.datasets.images import DataSplits, ImageSet
-from modularizer.datasets.splits import require_every_class, seeded_order
-from modularizer.errors import DataError, ModularizerError
+from modularizer.datasets.splits import require_every_class
+from modularizer.errors import ModularizerError
 from modularizer.memory import plan_memory
 from modularizer.preprocessing import Preprocessing, as_tensor
 from modularizer.progress import ProgressCallback, ignore_progress
@@ -139,42 +138,6 @@ def train_subject(
     )
     name = f"{network} at width {width_multiplier:g}, {epochs} epochs on {data.source}"
     return Subject(name, trained.classifier, data, perf_counter() - began)
-
-
-def with_validation_images(data: DataSplits, count: int, *, seed: int) -> DataSplits:
-    """The same data with ``count`` validation images, as even over classes as they allow.
-
-    Args:
-        data: splits; where it has fewer validation images, all of them stay.
-        count: how many, at least one a class.
-        seed: which ones.
-
-    Raises:
-        DataError: if there are fewer images than classes, or a class has none.
-    """
-    images = data.validation
-    require_every_class(images, "the validation images")
-    if count < len(images.class_names):
-        raise DataError(
-            f"{count} images are fewer than the {len(images.class_names)} classes; each needs one"
-        )
-    orders = [seeded_order(images, name, seed=seed) for name in images.class_names]
-    shares = even_shares([len(order) for order in orders], count)
-    chosen = [order[:share] for order, share in zip(orders, shares, strict=True)]
-    return replace(data, validation=images.take(np.sort(np.concatenate(chosen))))
-
-
-def even_shares(available: Sequence[int], count: int) -> list[int]:
-    """Divide ``count`` as evenly as ``available`` allows; the first get what is left over."""
-    shares = [0] * len(available)
-    left = min(count, sum(available))
-    while left:
-        open_places = [place for place, most in enumerate(available) if shares[place] < most]
-        for place in open_places[:left]:
-            more = max(min(left // len(open_places), available[place] - shares[place]), 1)
-            shares[place] += more
-        left = min(count, sum(available)) - sum(shares)
-    return shares
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from modularizer.assembly.decode import decode
 from modularizer.assembly.masking import verify_decoded
 from modularizer.classifier import Classifier
 from modularizer.datasets.images import DataSplits, ImageSet
+from modularizer.datasets.splits import with_validation_images
 from modularizer.errors import DataError, DecodeError, ModularizerError, PlanError
 from modularizer.memory import MemoryPlan, plan_memory
 from modularizer.preprocessing import as_tensor
@@ -111,6 +112,9 @@ def decompose(
     """
     resources = resources or Resources()
     _require_fitting(strong, data)
+    identity = identity_of(strong, data, settings)
+    if settings.validation_images:
+        data = with_validation_images(data, settings.validation_images, seed=settings.seed)
     plan = slicing_plan(strong.network, (strong.preprocessing.channels, *strong.preprocessing.size))
     if plan.outputs != len(strong.class_names):
         raise PlanError(
@@ -123,7 +127,7 @@ def decompose(
     _require_sliceable(strong, plan, probe[:2])
     workers = 1 if device.type == "cuda" else resources.workers
     memory = plan_memory(strong.network, probe, limit=resources.memory_limit, workers=workers)
-    checkpoint = Checkpoint(resources.checkpoint, identity_of(strong, data, settings))
+    checkpoint = Checkpoint(resources.checkpoint, identity)
     images = ClassImages(
         data.validation,
         prepare=strong.prepare,

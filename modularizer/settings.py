@@ -139,6 +139,11 @@ class DecompositionSettings(BaseModel):
     polish_swaps: Ratio = Field(
         0.3, description="of these, chance that a segment of a child swaps two channels"
     )
+    validation_images: Natural = Field(
+        0,
+        description="validation images that candidates are scored on, as many of each class; "
+        "0 for all",
+    )
     batch_size: Positive = Field(
         500, description="images of a class that a candidate is given at a time; sums depend on it"
     )

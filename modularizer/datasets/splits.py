@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,6 +113,42 @@ def require_every_class(images: ImageSet, place: str, *, at_least: int = 1) -> N
             f"{place} must have at least {at_least} image{'s' * (at_least > 1)} of every class, "
             f"but class {', '.join(few)}; add images or leave the class out"
         )
+
+
+def with_validation_images(data: DataSplits, count: int, *, seed: int) -> DataSplits:
+    """The same data with ``count`` validation images, as even over classes as they allow.
+
+    Args:
+        data: splits; where it has fewer validation images, all of them stay.
+        count: how many, at least one a class.
+        seed: which ones.
+
+    Raises:
+        DataError: if there are fewer images than classes, or a class has none.
+    """
+    images = data.validation
+    require_every_class(images, "the validation images")
+    if count < len(images.class_names):
+        raise DataError(
+            f"{count} images are fewer than the {len(images.class_names)} classes; each needs one"
+        )
+    orders = [seeded_order(images, name, seed=seed) for name in images.class_names]
+    shares = even_shares([len(order) for order in orders], count)
+    chosen = [order[:share] for order, share in zip(orders, shares, strict=True)]
+    return replace(data, validation=images.take(np.sort(np.concatenate(chosen))))
+
+
+def even_shares(available: Sequence[int], count: int) -> list[int]:
+    """Divide ``count`` as evenly as ``available`` allows; the first get what is left over."""
+    shares = [0] * len(available)
+    left = min(count, sum(available))
+    while left:
+        open_places = [place for place, most in enumerate(available) if shares[place] < most]
+        for place in open_places[:left]:
+            more = max(min(left // len(open_places), available[place] - shares[place]), 1)
+            shares[place] += more
+        left = min(count, sum(available)) - sum(shares)
+    return shares
 
 
 def _cuts(count: int, fractions: Sequence[float]) -> list[int]:

@@ -313,7 +313,7 @@ def _subject(asked: _Asked, bar: Bars) -> Subject:
     import torch
 
     from benchmarks.subject import EPOCHS, Subject, require_device, train_subject
-    from benchmarks.subject import with_validation_images as only
+    from modularizer.datasets.splits import with_validation_images as only
 
     torch.set_num_threads(asked.threads)
     device = require_device(asked.device, asked.precision)

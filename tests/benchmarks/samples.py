@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.subject import Subject, with_validation_images
+from benchmarks.subject import Subject
 from modularizer.architectures.catalogue import build_network
 from modularizer.architectures.spec import ArchitectureSpec
 from modularizer.classifier import Classifier
 from modularizer.datasets.recipes import load_data
+from modularizer.datasets.splits import with_validation_images
 from modularizer.preprocessing import Preprocessing
 
 ARCHITECTURE = ArchitectureSpec(

@@ -6,9 +6,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.subject import even_shares, require_device, train_subject, with_validation_images
+from benchmarks.subject import require_device, train_subject
 from modularizer.classifier import predict
 from modularizer.datasets.recipes import load_data
+from modularizer.datasets.splits import even_shares, with_validation_images
 from modularizer.errors import DataError, ModularizerError
 from tests.benchmarks.samples import subject
 

@@ -560,3 +560,11 @@ def test_a_polish_never_harms_and_keeps_the_budget_and_the_alignment() -> None:
 def test_a_budget_that_can_not_be_met_is_refused() -> None:
     with pytest.raises(ModularizerError, match="can't be met"):
         decompose(strong(), DATA, GRADIENT.model_copy(update={"kernels_budget": 0.01}))
+
+
+def test_a_search_may_look_at_some_of_the_validation_images_alone() -> None:
+    some = decompose(strong(), DATA, SETTINGS.model_copy(update={"validation_images": 15}))
+    assert some.passes["plain"] == parts().passes["plain"] * 15 // len(DATA.validation)
+    assert round(some.strong_accuracy * 15, 6) == int(some.strong_accuracy * 15 + 0.5)
+    with pytest.raises(DataError, match="fewer than the 3 classes"):
+        decompose(strong(), DATA, SETTINGS.model_copy(update={"validation_images": 2}))
