@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from statistics import median
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -30,12 +31,12 @@ from modularizer.memory import peak_bytes
 from modularizer.progress import Progress
 from modularizer.search.bracket import BracketResult, run_bracket
 from modularizer.search.evolution import Evolution, begin_search
-from modularizer.search.genetic import ask
+from modularizer.search.genetic import SearchState, ask
 from modularizer.search.scoring import CandidateScorer, Generation
 from modularizer.search.task import fitness_of, passing_of
 from modularizer.settings import DecompositionSettings
 
-STAGES = ("decode", "network", "bracket", "diff")
+STAGES = ("decode", "network", "bracket", "diff", "waiting")
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,9 @@ class GenerationRow:
 
     Attributes:
         generation: from 1.
-        seconds: by stage, and ``total``; ``other`` is what the stages leave over (parents,
-            children, keeping them).
+        seconds: ``total``, and of it by stage: ``decode`` and ``network``, of all workers together
+            divided by their number; ``bracket`` (without them and Diff) and ``diff``;
+            ``waiting``, while some workers had nothing to do; ``other`` (children, keeping them).
         passes: candidates x images run.
         peak_bytes: most memory held by the process up to its end, on a GPU in it.
         accuracy: of the best combination so far.
@@ -134,42 +136,79 @@ def _measured(
     state, generator = evolution.state, evolution.generator.clone_state()
     evolution.run(number, evolution.task.settings.patience + number)
     peak = peak_bytes(device)  # a generation ends with numbers on the CPU: nothing is under way
+    again = _replay(evolution, state, generator)
     seconds = dict(taken[-1].seconds)
+    besides = seconds["bracket"]
+    seconds["bracket"] = min(again.bracket_seconds, besides)
+    seconds["waiting"] = besides - seconds["bracket"]
     seconds["other"] = seconds["total"] - sum(seconds[stage] for stage in STAGES)
-    plain = None
-    if share is not None:
-        settings = evolution.task.settings
-        ask(  # draws what the generation drew before its bracket
-            state,
-            parents=settings.parents,
-            elites=settings.elites,
-            vary=evolution.vary,
-            generator=generator,
-        )
-        keep = None if number == 1 else [0] * bench.scorer.plan.outputs
-        plain = _plain_generation(bench, evolution, generator, keep, share)
+    plain = None if share is None else _plain_generation(bench, evolution, again, share)
     found = taken[-1].metrics
     return GenerationRow(
         number, seconds, int(found["passes"]), peak, found["accuracy"], found["fitness"], plain
     )
 
 
-def _plain_generation(
-    bench: Workbench,
-    evolution: Evolution,
-    generator: torch.Generator,
-    keep: list[int] | None,
-    share: float,
-) -> PlainSeconds:
-    scorer, settings = bench.scorer, evolution.task.settings
+@dataclass(frozen=True, eq=False)
+class _Replay:
+    """A generation's bracket once more, from remembered scores.
+
+    Attributes:
+        masks: bool (classes, candidates, channels).
+        order: the classes as they were paired.
+        keep: the candidates that had to stay in, or None.
+        stages: what was judged.
+        result: what the bracket found.
+        is_same: whether the search found that, too.
+        bracket_seconds: what it took without Diff, and without any network.
+    """
+
+    masks: Tensor
+    order: list[int]
+    keep: list[int] | None
+    stages: list[Judged]
+    result: BracketResult
+    is_same: bool
+    bracket_seconds: float
+
+
+def _replay(evolution: Evolution, state: SearchState, generator: torch.Generator) -> _Replay:
+    """Run the bracket of the generation that followed a state again; all its scores are known."""
+    settings, scorer = evolution.task.settings, evolution.task.scorer
+    ask(  # draws what the generation drew before its bracket
+        state,
+        parents=settings.parents,
+        elites=settings.elites,
+        vary=evolution.vary,
+        generator=generator,
+    )
     masks = evolution.grouping.masks(evolution.state.bits)
     order = torch.randperm(len(masks), generator=generator.clone_state()).tolist()
-    recorded, result = _again(evolution, masks, generator, keep)
+    keep = None if state.standing is None else [0] * len(masks)
+    passing = passing_of(settings)
+    assert passing is not None
+    recorder, before = Recorded(passing), dict(scorer.work.seconds)
+    began = perf_counter()
+    result = run_bracket(
+        Generation(scorer, masks),
+        fitness=fitness_of(settings),
+        passing=recorder,
+        generator=generator,
+        keep=None if keep is None else torch.tensor(keep),
+    )
+    took = perf_counter() - began
+    for stage, workers in (("decode", scorer.workers), ("network", scorer.workers), ("diff", 1)):
+        took -= (scorer.work.seconds[stage] - before[stage]) / workers
     assert evolution.state.standing is not None
-    wrong = []
-    if not torch.equal(result.standing, evolution.state.standing):
-        wrong.append("the search's own bracket, run again, comes to another result")
+    is_same = torch.equal(result.standing, evolution.state.standing)
+    return _Replay(masks, order, keep, recorder.stages, result, is_same, max(took, 0.0))
 
+
+def _plain_generation(
+    bench: Workbench, evolution: Evolution, again: _Replay, share: float
+) -> PlainSeconds:
+    scorer, settings, masks = bench.scorer, evolution.task.settings, again.masks
+    wrong = [] if again.is_same else ["the search's own bracket comes to another result"]
     scores, network = run_candidates(
         scorer.network,
         scorer.plan,
@@ -194,32 +233,15 @@ def _plain_generation(
         fitness_of(settings),
         passing,
         share=share,
-        followed=None if whole and bench.subject.device.type == "cpu" else recorded,
+        followed=None if whole and bench.subject.device.type == "cpu" else again.stages,
     )
-    best = plain.run(order, keep)
-    wrong += disagreements(plain, recorded, result.standing if whole else None)
-    if best is not None and best != tuple(result.combination.tolist()):
-        wrong.append(f"the best combination is {best}, the search's {result.combination.tolist()}")
+    best = plain.run(again.order, again.keep)
+    wrong += disagreements(plain, again.stages, again.result.standing if whole else None)
+    expected = tuple(again.result.combination.tolist())
+    if best is not None and best != expected:
+        wrong.append(f"the best combination is {best}, the search's {expected}")
     total = network.seconds + diff.seconds + plain.seconds
     return PlainSeconds(total, network, diff, plain.work, tuple(wrong))
-
-
-def _again(
-    evolution: Evolution, masks: Tensor, generator: torch.Generator, keep: list[int] | None
-) -> tuple[list[Judged], BracketResult]:
-    """The generation's bracket once more, from remembered scores, with what it judged."""
-    settings = evolution.task.settings
-    passing = passing_of(settings)
-    assert passing is not None
-    recorder = Recorded(passing)
-    result = run_bracket(
-        Generation(evolution.task.scorer, masks),
-        fitness=fitness_of(settings),
-        passing=recorder,
-        generator=generator,
-        keep=None if keep is None else torch.tensor(keep),
-    )
-    return recorder.stages, result
 
 
 def completed_scores(

@@ -15,7 +15,7 @@ def show_generations(found: Found) -> None:
     subject, settings = found["subject"], found["settings"]
     classes, images = subject["classes"], subject["validation_images"]
     plain = classes * settings["candidates"] * images
-    stages = ("total", "decode", "network", "bracket", "diff", "other")
+    stages = ("total", "decode", "network", "bracket", "diff", "waiting", "other")
     compared = "generation_ratio" in found
     rows = []
     for row in found["rows"]:
