@@ -56,8 +56,8 @@ class Parts:
     """A strong classifier taken apart.
 
     Attributes:
-        class_modules: one for each class, in output order; each verified against the masked
-            strong network.
+        class_modules: one for each class, in output order, on the CPU; each verified against the
+            masked strong network.
         plan: the strong network's slicing plan.
         sensitivity: what each segment's loss costs; None if the search had no use for it.
         masks: what the search found.
@@ -122,6 +122,8 @@ def decompose(
             f"{len(strong.class_names)} classes; each class needs one score"
         )
     device = next(strong.parameters()).device
+    if settings.precision == "tf32" and device.type != "cuda":
+        raise ModularizerError("TF32 is a GPU's; on the CPU search in float32 or bfloat16")
     largest = min(settings.batch_size, len(data.validation))
     probe = strong.prepare(as_tensor(data.validation.images[:largest], device))
     _require_sliceable(strong, plan, probe[:2])
@@ -166,7 +168,7 @@ def decompose(
     probe = probe[:32]
     return Parts(
         class_modules=tuple(
-            _class_module(strong, plan, kept, output, probe)
+            _class_module(strong, plan, kept, output, probe).cpu()
             for output, kept in enumerate(masks.kept)
         ),
         plan=plan,

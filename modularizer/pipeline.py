@@ -85,6 +85,7 @@ def run_training(
     settings: TrainingSettings,
     sink: ModelSink,
     stop: Stop = "best",
+    device: str = "cpu",
     progress: ProgressCallback = ignore_progress,
 ) -> RegisteredClassifier:
     """Train a classifier and hand it to the sink.
@@ -97,9 +98,13 @@ def run_training(
         settings: how to train.
         sink: where it goes.
         stop: which epoch to take.
+        device: where to train; the classifier is on the CPU afterwards.
         progress: told after each epoch.
     """
-    result = train_classifier(data, architecture, settings, stop=stop, progress=progress)
+    result = train_classifier(
+        data, architecture, settings, stop=stop, device=device, progress=progress
+    )
+    result.classifier.cpu()
     record = TrainedClassifier(
         name=name,
         kind=kind,
@@ -130,7 +135,7 @@ def run_decomposition(
     """Take a strong classifier apart, calibrate its modules and hand them to the sink.
 
     Args:
-        strong: the strong classifier.
+        strong: the strong classifier, on the device where candidates are to run.
         data: splits with its classes; calibrations are fitted on the training images.
         name: the strong model's registered name.
         strong_uri: its address, for the lineage.

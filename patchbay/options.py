@@ -124,6 +124,13 @@ class Bytes(click.ParamType[int]):
         return int(float(found[1]) * unit)
 
 
+device = click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="Where networks run.",
+)
 workers = click.option(
     "--workers",
     type=click.IntRange(1, 1024),

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from modularizer.settings import DecompositionSettings
 from patchbay import options
 from patchbay.console import emit, progress_bars, say, table
-from patchbay.session import cores, files_folder, kept_search, load_splits, open_registry
+from patchbay.session import (
+    cores,
+    files_folder,
+    kept_search,
+    load_splits,
+    open_registry,
+    require_device,
+)
+
+if TYPE_CHECKING:
+    from modularizer.pipeline import RegisteredDecomposition
 
 
 @click.command(short_help="Decompose a registered model into class modules.")
 @click.argument("model")
 @options.splits
 @options.settings_of(DecompositionSettings)
+@options.device
 @options.workers
 @options.memory_limit
 @click.option("--restart", is_flag=True, help="Begin anew, not where an interrupted run ended.")
@@ -27,6 +39,7 @@ def modularize(
     source: str,
     size: int | None,
     data_seed: int,
+    device: str,
     workers: int | None,
     memory_limit: int | None,
     restart: bool,
@@ -47,7 +60,7 @@ def modularize(
     from modularizer.pipeline import run_decomposition
 
     version = registry.find(model)
-    strong = registry.load_classifier(version.uri)
+    strong = registry.load_classifier(version.uri).to(require_device(device))
     data = load_splits(source, seed=data_seed, size=size, classes=strong.class_names)
     digest = identity_of(strong, data, settings).digest
     checkpoint = files_folder(home) / "searches" / f"{version.name}-{digest[:16]}.safetensors"
@@ -67,35 +80,65 @@ def modularize(
             ),
             progress=bar(version.name),
         )
-    rows: list[dict[str, Any]] = [
-        {
-            "uri": one.uri,
-            "class_name": part.class_module.class_name,
-            "kernels": part.cost.kernels,
-            "multiply_adds": part.cost.multiply_adds,
-            "calibration": one.calibration.model_dump(),
-        }
-        for one, part in zip(found.modules, found.record.classes, strict=True)
-    ]
     if as_json:
-        emit({"strong": version.uri, **found.record.metrics, "modules": rows})
-        return
+        emit(_as_json(found, version.uri, device))
+    else:
+        _tell(found, version.uri, device)
+
+
+def _as_json(found: RegisteredDecomposition, strong: str, device: str) -> dict[str, Any]:
+    return {
+        "strong": strong,
+        **found.record.metrics,
+        "memory_bytes": {**asdict(found.parts.memory), "peak": _peak(device)},
+        "modules": [
+            {
+                "uri": one.uri,
+                "class_name": part.class_module.class_name,
+                "kernels": part.cost.kernels,
+                "multiply_adds": part.cost.multiply_adds,
+                "calibration": one.calibration.model_dump(),
+            }
+            for one, part in zip(found.modules, found.record.classes, strict=True)
+        ],
+    }
+
+
+def _tell(found: RegisteredDecomposition, strong: str, device: str) -> None:
     table(
-        f"Class modules of {version.uri}",
+        f"Class modules of {strong}",
         ("class", "address", "kernels", "multiply-adds"),
         [
-            (row["class_name"], row["uri"], f"{row['kernels']:,}", f"{row['multiply_adds']:,}")
-            for row in rows
+            (
+                part.class_module.class_name,
+                one.uri,
+                f"{part.cost.kernels:,}",
+                f"{part.cost.multiply_adds:,}",
+            )
+            for one, part in zip(found.modules, found.record.classes, strict=True)
         ],
         left=2,
     )
-    metrics = found.record.metrics
+    metrics, memory = found.record.metrics, found.parts.memory
     say(
         f"validation accuracy: strong {metrics['strong_accuracy']:.3f}, composed "
         f"{metrics['composed_accuracy']:.3f}, random masks of the same size "
         f"{metrics['random_accuracy']:.3f}; Diff {metrics['diff']:.3f}"
     )
     say(_passes_line(metrics))
+    say(
+        f"memory: {memory.workers} at once, some {memory.candidate / 2**20:,.0f} MiB each, of "
+        f"{memory.limit / 2**20:,.0f} MiB allowed; the process held {_peak(device) / 2**20:,.0f} "
+        "MiB at most"
+    )
+
+
+def _peak(device: str) -> int:
+    import torch
+
+    from modularizer.memory import peak_bytes
+
+    return peak_bytes(torch.device(device))
 
 
 def _passes_line(metrics: Mapping[str, float]) -> str:

@@ -10,7 +10,7 @@ import click
 from modularizer.settings import TrainingSettings
 from patchbay import options
 from patchbay.console import emit, progress_bars, say
-from patchbay.session import load_splits, open_registry
+from patchbay.session import load_splits, open_registry, require_device
 
 
 def _known(_: click.Context, __: click.Parameter, name: str) -> str:
@@ -56,6 +56,7 @@ def _known(_: click.Context, __: click.Parameter, name: str) -> str:
     help="Which epoch to take: the best on validation images, or half of it.",
 )
 @options.settings_of(TrainingSettings)
+@options.device
 @options.common
 def train(
     name: str,
@@ -67,6 +68,7 @@ def train(
     stop: Literal["best", "underfitting"],
     size: int | None,
     data_seed: int,
+    device: str,
     threads: int,
     home: Path | None,
     as_json: bool,
@@ -93,6 +95,7 @@ def train(
             settings=settings,
             sink=registry,
             stop=stop,
+            device=require_device(device),
             progress=bar(name),
         )
     metrics = dict(trained.record.metrics)
