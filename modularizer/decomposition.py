@@ -17,11 +17,11 @@ from modularizer.analysis.tracing import slicing_plan
 from modularizer.assembly.class_module import ClassModule
 from modularizer.assembly.decode import decode
 from modularizer.assembly.masking import verify_decoded
-from modularizer.classifier import Classifier
+from modularizer.classifier import Classifier, inference
 from modularizer.datasets.images import DataSplits, ImageSet
 from modularizer.datasets.splits import with_validation_images
 from modularizer.errors import DataError, DecodeError, ModularizerError, PlanError
-from modularizer.memory import MemoryPlan, plan_memory
+from modularizer.memory import MemoryPlan, plan_memory, require_memory_for_gradients
 from modularizer.preprocessing import as_tensor
 from modularizer.progress import ProgressCallback, ignore_progress
 from modularizer.search.checkpoint import Checkpoint, Identity, weights_digest
@@ -153,6 +153,12 @@ def decompose(
         _require_better_than_chance(strong_accuracy, data.validation)
         sensitivity, measuring = None, 0
         if settings.search == "gradient":
+            require_memory_for_gradients(
+                strong.network,
+                probe[: settings.gradient_batch],
+                len(strong.class_names),
+                memory.limit,
+            )
             masks = gradient_search(
                 task,
                 as_tensor(data.train.images),
@@ -316,14 +322,23 @@ def _has_images(split: ImageSet, class_name: str) -> bool:
 
 
 def _require_sliceable(strong: Classifier, plan: SlicingPlan, images: Tensor) -> None:
-    """Decode one mask and compare, before any work: a plan that is wrong is found here."""
+    """Decode two masks and compare, before any work: a plan that is wrong is found here."""
+    with inference(strong.network):
+        if not torch.isfinite(strong.network(images)).all():
+            raise ModularizerError(
+                "the strong model gives NaN or infinite scores; its weights are broken, or its "
+                "activations overflow"
+            )
     if not plan.segments:
         raise PlanError("the network has no convolution whose kernels could be removed")
     half = torch.arange(plan.channels) % 2 == 0
-    for segment in plan.segments:
-        half[segment.start] = True
-    kept = keeping_each_layer(half, torch.zeros(plan.channels), plan)
+    outputs = (0, plan.outputs - 1)
     try:
-        _class_module(strong, plan, kept, 0, images)
+        for kept, output in zip((half, ~half), outputs, strict=True):  # every channel goes once
+            for segment in plan.segments:
+                if not kept[segment.channels].any():
+                    kept[segment.start] = True
+            kept = keeping_each_layer(kept, torch.zeros(plan.channels), plan)
+            _class_module(strong, plan, kept, output, images)
     except DecodeError as error:
         raise PlanError(f"the network can't be sliced: {error}") from error

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from modularizer.classifier import inference
 from modularizer.errors import ModularizerError
 
 
@@ -46,7 +47,7 @@ def plan_memory(
         ModularizerError: if not even one candidate fits.
     """
     allowed = free_bytes(micro_batch.device) // 2 if limit is None else limit
-    candidate = _weights(network) + _largest_activations(network, micro_batch)
+    candidate = _weights(network) + 2 * _activations(network, micro_batch)[0]  # and workspace
     fitting = allowed // 2 // max(candidate, 1)
     if fitting < 1:
         raise ModularizerError(
@@ -55,6 +56,27 @@ def plan_memory(
             "more memory or a smaller batch"
         )
     return MemoryPlan(allowed, candidate, min(workers, fitting), allowed // 4, allowed // 4)
+
+
+def require_memory_for_gradients(network: nn.Module, images: Tensor, rows: int, limit: int) -> None:
+    """Refuse a step of a gradient search that would take more than the search may use.
+
+    Args:
+        network: the whole network; run once.
+        images: prepared images of a step.
+        rows: modules that run side by side.
+        limit: bytes.
+
+    Raises:
+        ModularizerError: if all activations, kept for the way back, take more.
+    """
+    needed = 2 * rows * _activations(network, images)[1]  # and as much for gates and slopes
+    if needed > limit:
+        raise ModularizerError(
+            f"a step of {len(images)} images through {rows} modules takes some "
+            f"{needed / 2**20:,.0f} MiB, more than the {limit / 2**20:,.0f} MiB that the search "
+            "may use; allow it more memory or fewer images a step"
+        )
 
 
 def free_bytes(device: torch.device) -> int:
@@ -93,24 +115,25 @@ def _weights(network: nn.Module) -> int:
     )
 
 
-def _largest_activations(network: nn.Module, images: Tensor) -> int:
-    """Inputs and outputs of the layer that has most of both, and as much for its workspace."""
-    most = 0
+def _activations(network: nn.Module, images: Tensor) -> tuple[int, int]:
+    """Bytes of the layer with most inputs and outputs, and of all layers' outputs together."""
+    most = total = 0
 
     def look(_: nn.Module, taken: tuple[object, ...], made: object) -> None:
-        nonlocal most
-        tensors = [one for one in (*taken, made) if isinstance(one, Tensor)]
-        most = max(most, sum(one.numel() * one.element_size() for one in tensors))
+        nonlocal most, total
+        inputs = sum(one.nbytes for one in taken if isinstance(one, Tensor))
+        outputs = made.nbytes if isinstance(made, Tensor) else 0
+        most, total = max(most, inputs + outputs), total + outputs
 
     leaves = [layer for layer in network.modules() if not list(layer.children())]
     handles = [layer.register_forward_hook(look) for layer in leaves]
     try:
-        with torch.inference_mode():
+        with inference(network):
             network(images)
     finally:
         for handle in handles:
             handle.remove()
-    return 2 * most
+    return most, total
 
 
 def peak_bytes(device: torch.device) -> int:

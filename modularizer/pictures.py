@@ -21,6 +21,7 @@ CONVERGENCE, KERNELS_KEPT, OVERLAP = "convergence.png", "kernels-kept.png", "ove
 _CURVES = (  # metric, name, colour, width: told apart in grey, too
     ("fitness", "fitness", "#343a40", 2.6),
     ("accuracy", "Acc", "#0b7285", 1.6),
+    ("training_accuracy", "Acc on training images, as they were learnt from", "#51a3b5", 1.6),
     ("diff", "Diff", "#e8590c", 1.6),
 )
 _GREY = "#868e96"
@@ -59,8 +60,8 @@ def draw_convergence(report: SearchReport) -> Figure:
     figure = _figure(8, 6.2)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     figure.suptitle(
-        f"Convergence: the best composed model of {_counted(len(report.history), 'generation')}, "
-        "on validation images",
+        f"Convergence in {_counted(len(report.history), report.step_name)}: the best composed "
+        "model, on validation images",
         fontsize=11,
     )
     for metric, name, colour, width in _CURVES:
@@ -88,7 +89,7 @@ def draw_convergence(report: SearchReport) -> Figure:
     )
     lower.set_ylim(0, report.kernels * 1.06)
     lower.set_ylabel("kernels kept\n(mean of the modules)")
-    lower.set_xlabel("generation")
+    lower.set_xlabel(report.step_name)
     lower.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     lower.set_xlim(0.5, max(len(report.history), 1) + 0.5)
     for axes in (upper, lower):

@@ -32,7 +32,7 @@ class SearchReport(BaseModel):
         kernels_kept: for each class, how many of each segment's kernels its module keeps.
         kernels_shared: for each class, how many kernels its module shares with that of each
             class up to and including itself: a triangle, whose last column is the modules' sizes.
-        history: one mapping a generation, metric name to value, in order.
+        history: one mapping a generation (or epoch), metric name to value, in order.
         strong_accuracy: of the whole network, on validation images.
         random_accuracy: of models composed by random masks of the same size, one a draw.
 
@@ -109,6 +109,14 @@ class SearchReport(BaseModel):
         return tuple(
             f"{first} +{len(coupled)}" if coupled else first for first, *coupled in segments
         )
+
+    @property
+    def step_name(self) -> str:
+        """What a step of the history is: a generation, an epoch, or either."""
+        learns = ["loss" in row for row in self.history]
+        if not any(learns):
+            return "generation"
+        return "epoch" if all(learns) else "step"
 
     @property
     def best_generation(self) -> int:

@@ -116,6 +116,11 @@ class DecompositionSettings(BaseModel):
     gradient_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         0.03, description="gradient search: Adam's learning rate at the start; it falls to 0"
     )
+    gradient_ranking: Annotated[float, Field(ge=0, le=1000)] = Field(
+        10.0,
+        description="gradient search: weight of how each module alone tells its class from "
+        "others, against the composed model's loss",
+    )
     gradient_diversity: Ratio = Field(
         0.0, description="gradient search: weight of Diff against the loss"
     )
@@ -131,7 +136,8 @@ class DecompositionSettings(BaseModel):
     )
     alignment: Literal[1, 8, 16] = Field(
         1,
-        description="gradient search: each layer keeps a multiple of this many kernels, or all",
+        description="gradient search: each segment (layers that are cut together) keeps a "
+        "multiple of this many channels, or all",
     )
     polish_generations: Natural = Field(
         0, description="gradient search: generations of the genetic search that follow"

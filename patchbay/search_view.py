@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 _NAMES = {
     "fitness": "fitness",
     "accuracy": "Acc",
+    "loss": "loss, training images",
+    "training_accuracy": "Acc, training images",
     "diff": "Diff",
     "kernels_kept": "kernels kept, mean",
 }
@@ -66,8 +68,11 @@ def _show_convergence(report: SearchReport) -> None:
         if len(values) == count > 0:
             chosen = (values[0], values[best - 1], values[-1])
             rows.append((name, course(values), *(_number(value) for value in chosen)))
+        elif values and metric in report.history[-1]:  # looked at once, at the end
+            rows.append((name, "", "", "", _number(values[-1])))
+    step = report.step_name
     table(
-        f"Search: {count} generation{'' if count == 1 else 's'}, the best in generation {best}",
+        f"Search: {count} {step}{'' if count == 1 else 's'}, the best in {step} {best}",
         ("on validation images", "course", "first", "best", "last"),
         rows,
         left=2,

@@ -18,7 +18,7 @@ from torch import Tensor
 from modularizer.errors import ModularizerError
 from modularizer.search.fitness import Fitness, Passing
 
-MOST_MODELS = 4_000_000
+MOST_MODELS = 1_000_000
 """How many models a bracket without stages may hold at once."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -51,6 +52,7 @@ def gradient_search(
         images_per_class=settings.gradient_images,
         batch_size=settings.gradient_batch,
         learning_rate=settings.gradient_rate,
+        ranking=settings.gradient_ranking,
         diversity=settings.gradient_diversity,
     )
     saved = task.checkpoint.load("gradient")
@@ -77,7 +79,10 @@ def gradient_search(
             Progress("gradient search", state.epoch, settings.gradient_epochs, history[-1])
         )
     found = _judged(task, search.finish(state), state, history)
-    return _polished(task, found) if settings.polish_generations else found
+    if not settings.polish_generations:
+        return found
+    budget, device = search.budget, next(task.scorer.network.parameters()).device
+    return _polished(task, found, lambda masks: budget.cost(masks.to(device)) <= budget.most)
 
 
 def _judged(
@@ -94,10 +99,11 @@ def _judged(
     return Masks(kept, accuracy, last["diff"], (*history[:-1], judged), state.passes + run)
 
 
-def _polished(task: SearchTask, found: Masks) -> Masks:
+def _polished(task: SearchTask, found: Masks, permitted: Callable[[Tensor], Tensor]) -> Masks:
     """The genetic search around masks; every segment goes on keeping as many channels.
 
-    So budget and alignment hold as they did.
+    So alignment holds as it did; where channels of a segment differ in cost, candidates that
+    are not permitted are left out.
     """
     settings = task.settings
     generator = generator_for(settings.seed, "polish")
@@ -106,7 +112,9 @@ def _polished(task: SearchTask, found: Masks) -> Masks:
     bits = grouping.bits(found.kept[:, None])
     first = vary.children(bits, settings.candidates, generator)
     first[:, 0] = bits[:, 0]
-    evolution = Evolution(task, grouping, first, generator, vary, stage="polish", keep_first=True)
+    evolution = Evolution(
+        task, grouping, first, generator, vary, stage="polish", permitted=permitted
+    )
     polished = evolution.run(settings.polish_generations, settings.patience)
     return Masks(
         polished.kept,

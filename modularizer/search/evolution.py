@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
@@ -74,8 +75,9 @@ class Evolution:
         generator: every random choice from here on.
         vary: how children come from parents.
         stage: its name in the checkpoint and in what progress tells.
-        keep_first: hold candidate 0 of each class together from the first generation on: it is
-            known to be good.
+        permitted: of candidate 0 of each class known to be good, and held together from the first
+            generation on: whether other masks, bool (classes, channels), may take its place, bool
+            (classes,); those that may not, or that would empty a layer, are left out.
     """
 
     def __init__(
@@ -87,10 +89,10 @@ class Evolution:
         vary: Variation,
         *,
         stage: str,
-        keep_first: bool = False,
+        permitted: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.task = task
-        self.keep_first = keep_first
+        self.permitted = permitted
         self.grouping = grouping
         self.generator = generator
         self.vary = vary
@@ -154,11 +156,16 @@ class Evolution:
 
     def _emptying_nothing(self, bits: Tensor) -> Tensor:
         """The same bits, with a group put back where a segment or a layer has none left."""
-        bits = self.grouping.keeping_a_group(bits)
-        masks = self.grouping.masks(bits)
+        repaired = self.grouping.keeping_a_group(bits)
+        masks = self.grouping.masks(repaired)
         preference = self.task.importance[:, None, :]
         needed = keeping_each_layer(masks, preference, self.task.plan) & ~masks
-        return bits | self.grouping.bits(needed)
+        repaired = repaired | self.grouping.bits(needed)
+        if self.permitted is None:
+            return repaired
+        fits = torch.stack([self.permitted(one) for one in masks.unbind(dim=1)], dim=1).cpu()
+        fits &= (repaired == bits).all(dim=2)
+        return torch.where(fits[..., None], bits, bits[:, :1])
 
     def _compare(self, masks: Tensor) -> BracketResult:
         settings = self.task.settings
@@ -169,7 +176,7 @@ class Evolution:
             generator=self.generator,
             keep=(
                 torch.zeros(len(masks), dtype=torch.int64)
-                if self.history or self.keep_first
+                if self.history or self.permitted is not None
                 else None
             ),
         )

@@ -83,6 +83,7 @@ class GradientSearch:
         batch_size: images a step; each passes through all classes' modules at once, so memory
             grows with ``batch_size * classes``.
         learning_rate: Adam's at the start; it falls to 0 step by step.
+        ranking: weight of `ranking_loss` against that of the composed model.
         diversity: weight of Diff, the mean Jaccard distance between modules, against the loss.
     """
 
@@ -98,6 +99,7 @@ class GradientSearch:
     images_per_class: int = 50
     batch_size: int = 10
     learning_rate: float = 0.03
+    ranking: float = 0.0
     diversity: float = 0.0
 
     @property
@@ -202,6 +204,8 @@ class GradientSearch:
         gates = open_gates(self.gates, leaf, selection, generator)
         scores = composed_scores(self.network, self.plan, gates, images)
         loss = F.cross_entropy(scores, labels)
+        if self.ranking:
+            loss = loss + self.ranking * ranking_loss(scores, labels)
         if self.diversity:
             loss = loss - self.diversity * soft_diff(gates, self.plan.kernels_per_channel)
         (slope,) = torch.autograd.grad(loss, leaf)
@@ -226,6 +230,29 @@ def composed_scores(network: nn.Module, plan: SlicingPlan, gates: Tensor, images
         scores: Tensor = network(images.repeat(rows, 1, 1, 1))
     composed: Tensor = scores.unflatten(0, (rows, -1)).diagonal(dim1=0, dim2=2)
     return composed
+
+
+def ranking_loss(scores: Tensor, labels: Tensor) -> Tensor:
+    """How badly each module tells images of its class from others by its own score.
+
+    The composed model may be right although a module gives nearly the same score to every image,
+    as long as the others' are higher where it should lose; such a module is no patch. For each
+    module and each pair of an image of its class and another one: log(1 + exp(other - own)).
+
+    Args:
+        scores: float (N, classes): column n is module n's own score.
+        labels: int64 (N,).
+
+    Returns:
+        (), the mean over the pairs of each class, and over the classes that have any.
+    """
+    own = F.one_hot(labels, scores.shape[1]).bool()
+    above = scores[None, :, :] - scores[:, None, :]  # [i, j, n]: how far j is above i for n
+    pairs = own[:, None, :] & ~own[None, :, :]
+    counts = pairs.sum(dim=(0, 1))
+    sums = torch.where(pairs, F.softplus(above), 0).sum(dim=(0, 1))
+    found: Tensor = (sums / counts.clamp_min(1)).sum() / (counts > 0).sum().clamp_min(1)
+    return found
 
 
 def soft_diff(gates: Tensor, weights: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -123,21 +123,34 @@ class CandidateScorer:
         Returns:
             float32 (k, images), on the network's device, in the order of ``image_classes``.
         """
-        keys = [_key(label, mask) for mask in masks]
-        rows = dict(zip(keys, masks, strict=True))
+        return self._scored([_Job(mask, label, image_classes) for mask in masks])
+
+    def _scored(self, wanted: Sequence[_Job]) -> Tensor:
+        """What each job gives, run side by side where it isn't known: float32 (jobs, images)."""
+        jobs = {_key(one.label, one.mask): one for one in wanted}
         missing = {
-            key: [one for one in image_classes if self._known_of(key).scores.get(one) is None]
-            for key in rows
+            key: replace(
+                one,
+                image_classes=[
+                    image_class
+                    for image_class in one.image_classes
+                    if self._known_of(key).scores.get(image_class) is None
+                ],
+            )
+            for key, one in jobs.items()
         }
-        jobs = {key: _Job(rows[key], label, classes) for key, classes in missing.items() if classes}
+        to_run = {key: one for key, one in missing.items() if one.image_classes}
         found: dict[_Key, dict[int, Tensor]] = {}
         with self._arithmetic():
-            for key, done in zip(jobs, self._pool.map(self._run, jobs.values()), strict=True):
+            for key, done in zip(to_run, self._pool.map(self._run, to_run.values()), strict=True):
                 found[key] = done.scores
                 for stage, seconds in done.seconds.items():
                     self.work.seconds[stage] += seconds
-        wanted = {key: self._gathered(key, image_classes, found.get(key, {})) for key in rows}
-        return torch.stack([wanted[key] for key in keys])
+        rows = {
+            key: self._gathered(key, one.image_classes, found.get(key, {}))
+            for key, one in jobs.items()
+        }
+        return torch.stack([rows[_key(one.label, one.mask)] for one in wanted])
 
     def _known_of(self, key: _Key) -> _Known:
         known = self._known.setdefault(key, _Known())
@@ -229,9 +242,9 @@ class CandidateScorer:
     def composed_accuracy(self, masks: Tensor) -> float:
         """The accuracy of the model composed of one mask a class: bool (classes, channels)."""
         classes = range(len(self.images.counts))
-        columns = [self.scores(masks[label][None], label, classes)[0] for label in classes]
+        columns = self._scored([_Job(masks[label], label, classes) for label in classes])
         labels = torch.arange(len(classes)).repeat_interleave(torch.tensor(self.images.counts))
-        predicted = torch.stack(columns).argmax(dim=0).cpu()
+        predicted = columns.argmax(dim=0).cpu()
         return float((predicted == labels).double().mean())
 
 

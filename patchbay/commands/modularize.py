@@ -58,10 +58,13 @@ def modularize(
     registry = open_registry(home, threads=threads, addresses=[model], reads_only=True)
     from modularizer.decomposition import Resources, identity_of
     from modularizer.pipeline import run_decomposition
+    from registry.naming import class_module_name
 
     version = registry.find(model)
     strong = registry.load_classifier(version.uri).to(require_device(device))
     data = load_splits(source, seed=data_seed, size=size, classes=strong.class_names)
+    for class_name in strong.class_names:
+        registry.require_name_for(class_module_name(version.name, class_name), "class_module")
     digest = identity_of(strong, data, settings).digest
     checkpoint = files_folder(home) / "searches" / f"{version.name}-{digest[:16]}.safetensors"
     with (

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import fields, replace
 from functools import lru_cache
 
@@ -25,6 +26,7 @@ from modularizer.search.gradient import (
     GradientState,
     composed_scores,
     frozen,
+    ranking_loss,
     soft_diff,
     within_budget,
 )
@@ -330,3 +332,29 @@ def test_what_can_not_be_searched_is_refused() -> None:
     broken = replace(search_of(), images=search.images * torch.inf)
     with pytest.raises(ModularizerError, match="epoch 1 of the search ends with a loss of nan"):
         broken.advance(started(broken))
+
+
+def test_the_ranking_loss_is_the_mean_over_pairs_of_each_class() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(7, 3, generator=generator, dtype=torch.float64)
+    labels = torch.tensor([0, 1, 0, 1, 1, 0, 1])  # no image of class 2
+    means = []
+    for label in (0, 1):
+        pairs = [
+            math.log1p(math.exp(float(scores[other, label] - scores[own, label])))
+            for own in range(7)
+            for other in range(7)
+            if labels[own] == label != labels[other]
+        ]
+        means.append(sum(pairs) / len(pairs))
+    assert float(ranking_loss(scores, labels)) == pytest.approx(sum(means) / 2, abs=1e-12)
+
+
+def test_ranking_keeps_a_module_from_being_a_mere_bar_for_the_others() -> None:
+    # Scores 0 and 1 tell their classes; column 2 is a constant in between: all are right.
+    labels = torch.tensor([0, 1, 2] * 4)
+    scores = 4 * F.one_hot(labels, 3).double()
+    scores[:, 2] = 2.0
+    assert bool((scores.argmax(dim=1) == labels).all())
+    telling = 4 * F.one_hot(labels, 3).double()
+    assert float(ranking_loss(scores, labels)) > 5 * float(ranking_loss(telling, labels))
