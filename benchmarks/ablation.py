@@ -40,6 +40,11 @@ class Variant:
     changes: Mapping[str, Any] = field(default_factory=dict)
     small: bool = False
 
+    @property
+    def label(self) -> str:
+        """Group and name on one line."""
+        return f"{self.group}: {self.name}" if self.name else self.group
+
     def settings(self, base: DecompositionSettings, seed: int) -> DecompositionSettings:
         """The base settings with its changes."""
         return DecompositionSettings.model_validate(
@@ -81,11 +86,14 @@ def variants(base: DecompositionSettings) -> tuple[Variant, ...]:
         "most_passing": count * 5,
     }
     return (
-        Variant("base", "the paper's"),
+        Variant("base", ""),
         Variant("grouping", "random", {"grouping": "random"}),
         Variant("grouping", "none", {"grouping": "none"}),
-        Variant("first population", "random", {"first_population": "random"}),
-        Variant("first population", "weighted", {"first_population": "weighted"}),
+        *(
+            Variant("first population", first, {"first_population": first})
+            for first in ("sensitivity", "weighted", "random")
+            if first != base.first_population
+        ),
         Variant("published code", "elites, a fifth", {"elites": max(count // 5, 1)}),
         Variant("published code", "adaptive alpha", {"adaptive_alpha": True}),
         Variant("published code", "thresholds pass", thresholds),
@@ -136,7 +144,7 @@ class Ablation:
             small: the same of the first classes alone.
             chosen: rows; None for all.
             told: each row as it is there.
-            progress: from a row's name to what is told of its generations.
+            progress: from a row's label to what is told of its generations.
 
         Returns:
             JSON values: ``rows``, in each ``group``, ``name``, means over seeds and ``runs``. The
@@ -145,8 +153,7 @@ class Ablation:
         rows = []
         for variant in variants(self.base) if chosen is None else chosen:
             place = small if variant.small else bench
-            label = f"{variant.group}: {variant.name}"
-            runs = [self._run(place, variant, seed, progress(label)) for seed in self.seeds]
+            runs = [self._run(place, variant, seed, progress(variant.label)) for seed in self.seeds]
             rows.append(_row(variant, runs))
             told(rows[-1])
         return {
@@ -177,7 +184,6 @@ class Ablation:
         run = {
             "digest": digest,
             "seed": seed,
-            "changes": dict(variant.changes),
             **_searched(bench, settings, progress, alpha=self.base.alpha),
         }
         if path is not None:
@@ -222,7 +228,9 @@ def _row(variant: Variant, runs: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "group": variant.group,
         "name": variant.name,
+        "label": variant.label,
         "small": variant.small,
+        "changes": dict(variant.changes),
         **{name: fmean(run[name] for run in runs) for name in numbers},
         "spread": {
             name: [min(run[name] for run in runs), max(run[name] for run in runs)]

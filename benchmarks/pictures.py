@@ -28,9 +28,9 @@ def save_ablation(found: Mapping[str, Any], path: Path) -> None:
     grid = figure.add_gridspec(2, 3)
     base = [row for row in rows if row["group"] == "base"]
     courses = (
-        ("grouping", "importance (the paper's)"),
-        ("first population", "sensitivity (the paper's)"),
-        ("published code", "the paper's"),
+        ("grouping", found["base"]["grouping"]),
+        ("first population", found["base"]["first_population"]),
+        ("published code", "without"),
     )
     for column, (group, named) in enumerate(courses):
         varied = [row for row in rows if row["group"] == group]
@@ -43,7 +43,7 @@ def save_ablation(found: Mapping[str, Any], path: Path) -> None:
     figure.suptitle(
         f"{subject['model']}: {found['base']['candidates']} candidates, "
         f"{subject['validation_images']} validation images, "
-        f"{len(seeds)} seed{'s' * (len(seeds) > 1)}",
+        f"{len(seeds)} seed{'s' * (len(seeds) > 1)}; base in black",
         fontsize=11,
     )
     figure.savefig(path, dpi=110)

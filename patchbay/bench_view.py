@@ -115,7 +115,7 @@ def show_ablation(found: Found) -> None:
 def ablation_line(row: Found) -> str:
     """A row as it is there."""
     return (
-        f"{row['group']}: {row['name']}  Acc {row['accuracy']:.4f}  Diff {row['diff']:.4f}  "
+        f"{row['label']}  Acc {row['accuracy']:.4f}  Diff {row['diff']:.4f}  "
         f"fitness {row['fitness']:.4f}  {row['seconds']:.1f} s"
     )
 

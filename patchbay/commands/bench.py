@@ -16,6 +16,7 @@ from patchbay.session import cores, load_splits, open_registry
 
 if TYPE_CHECKING:
     from benchmarks.subject import Subject
+    from modularizer.datasets.images import DataSplits
     from modularizer.progress import ProgressCallback
 
     Bars = Callable[[str], ProgressCallback]
@@ -44,6 +45,7 @@ class _Asked:
     repeats: int
     reference: bool
     reference_share: float | None
+    first_population: Literal["sensitivity", "weighted", "random"]
     seeds: int
     seed: int
     device: str
@@ -146,6 +148,14 @@ class _Asked:
     help="Timed runs with --stage bracket or decode.",
 )
 @click.option(
+    "--first-population",
+    type=click.Choice(["sensitivity", "weighted", "random"]),
+    default="sensitivity",
+    show_default=True,
+    help="How a search begins, as in modularize; with --ablation in all rows but those that vary "
+    "it.",
+)
+@click.option(
     "--seeds",
     type=click.IntRange(1, 100),
     default=1,
@@ -206,6 +216,7 @@ def _generation(asked: _Asked) -> None:
         generations=generations,
         seed=asked.seed,
         precision=asked.precision,
+        first_population=asked.first_population,
     )
     with progress_bars(quiet=asked.as_json) as bar:
         subject = _subject(asked, bar)
@@ -280,6 +291,7 @@ def _ablation(asked: _Asked) -> None:
         top=asked.top,
         generations=asked.generations or 30,
         precision=asked.precision,
+        first_population=asked.first_population,
     )
     ablation = Ablation(base, range(asked.seed, asked.seed + asked.seeds), asked.out)
     workers = asked.workers or cores()
@@ -313,29 +325,35 @@ def _subject(asked: _Asked, bar: Bars) -> Subject:
     import torch
 
     from benchmarks.subject import EPOCHS, Subject, require_device, train_subject
-    from modularizer.datasets.splits import with_validation_images as only
 
     torch.set_num_threads(asked.threads)
     device = require_device(asked.device, asked.precision)
-    images = asked.images or 500
     if asked.model is not None:
         registry = open_registry(
             asked.home, threads=asked.threads, addresses=[asked.model], reads_only=True
         )
         strong = registry.load_classifier(asked.model).to(device)
-        data = load_splits(
-            asked.source, seed=asked.data_seed, size=None, classes=strong.class_names
-        )
-        return Subject(asked.model, strong, only(data, images, seed=asked.seed))
-    data = load_splits(asked.source, seed=asked.data_seed, size=None, classes=None)
+        return Subject(asked.model, strong, _data(asked, strong.class_names))
     return train_subject(
-        only(data, images, seed=asked.seed),
+        _data(asked, None),
         network=asked.network,
         width_multiplier=asked.width_multiplier,
         epochs=asked.epochs or EPOCHS,
         device=device,
         progress=bar(f"{asked.network} on {asked.source}"),
     )
+
+
+def _data(asked: _Asked, classes: tuple[str, ...] | None) -> DataSplits:
+    """The data, with as many validation images as were asked for, or all that there are."""
+    from modularizer.datasets.splits import with_validation_images
+
+    wanted = asked.images or 500
+    data = load_splits(asked.source, seed=asked.data_seed, size=None, classes=classes)
+    if len(data.validation) < wanted:
+        there = len(data.validation)
+        click.echo(f"{asked.source} has {there} validation images: all are used", err=True)
+    return with_validation_images(data, wanted, seed=asked.seed)
 
 
 def _require_same_results(found: dict[str, Any]) -> None:

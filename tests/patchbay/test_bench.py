@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from modularizer.datasets.recipes import load_data
 from tests.patchbay.running import Shop, run_command
 
 TINY = (
@@ -45,10 +46,12 @@ def test_a_generation_of_a_model_trained_on_the_spot() -> None:
 
 
 def test_a_generation_of_a_registered_model_as_a_table(shop: Shop) -> None:
-    sizes = ("--candidates", "3", "--images", "12", "--generations", "2", "--reference")
+    sizes = ("--candidates", "3", "--images", "9999", "--generations", "2", "--reference")
     ran = shop.run("bench", "search", "--model", shop.strong, "--data", "digits", *sizes)
     assert ran.code == 0, ran.err
-    assert f"{shop.strong}: 3 classes x 3 candidates x 12 images" in ran.out
+    there = len(load_data("digits", classes=["0", "1", "2"]).validation)
+    assert f"{shop.strong}: 3 classes x 3 candidates x {there} images" in ran.out
+    assert f"digits has {there} validation images" in ran.err
     assert "images x candidates a second" in ran.out
     assert "same results" in ran.out
 
