@@ -53,7 +53,11 @@ class Variant:
 
 
 def base_settings(
-    *, candidates: int, generations: int, top: int | None = None, **others: Any
+    *,
+    candidates: int,
+    generations: int,
+    top: int | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> DecompositionSettings:
     """The paper's settings at another size: half of the candidates are parents, N_top = N_I.
 
@@ -61,14 +65,19 @@ def base_settings(
         candidates: N_I.
         generations: at most.
         top: N_top; None for N_I.
-        others: further fields.
+        changes: of any other field.
+
+    Raises:
+        ValidationError: pydantic's, if a field is unknown or a value doesn't fit.
     """
-    return DecompositionSettings(
-        candidates=candidates,
-        parents=max(candidates // 2, 2),
-        top=top or candidates,
-        generations=generations,
-        **others,
+    return DecompositionSettings.model_validate(
+        {
+            "candidates": candidates,
+            "parents": max(candidates // 2, 2),
+            "top": top or candidates,
+            "generations": generations,
+            **(changes or {}),
+        }
     )
 
 

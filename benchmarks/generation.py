@@ -8,23 +8,19 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.agreement import Recorded, completed_scores, completed_table, disagreements
 from benchmarks.environment import environment
 from benchmarks.reference import (
     Judged,
     PlainBracket,
-    Recorded,
-    Sampled,
-    Scores,
     compare_kernels,
-    completed_table,
-    disagreements,
     kernel_names,
     run_candidates,
 )
+from benchmarks.sampling import Sampled
 from benchmarks.subject import Workbench
 from benchmarks.timing import Seconds
 from modularizer.memory import peak_bytes
@@ -32,7 +28,7 @@ from modularizer.progress import Progress
 from modularizer.search.bracket import BracketResult, run_bracket
 from modularizer.search.evolution import Evolution, begin_search
 from modularizer.search.genetic import SearchState, ask
-from modularizer.search.scoring import CandidateScorer, Generation
+from modularizer.search.scoring import Generation
 from modularizer.search.task import fitness_of, passing_of
 from modularizer.settings import DecompositionSettings
 
@@ -242,30 +238,6 @@ def _plain_generation(
         wrong.append(f"the best combination is {best}, the search's {expected}")
     total = network.seconds + diff.seconds + plain.seconds
     return PlainSeconds(total, network, diff, plain.work, tuple(wrong))
-
-
-def completed_scores(
-    scores: Scores, scorer: CandidateScorer, masks: Tensor
-) -> tuple[Scores, list[str]]:
-    """Scores with those filled in that the search knows; and where the two differ.
-
-    Args:
-        scores: NaN of candidates that were not run.
-        scorer: remembers what the search ran.
-        masks: bool (classes, candidates, channels).
-    """
-    filled, ends = scores.copy(), np.cumsum(scorer.images.counts)
-    ran, differ = scorer.ran(masks), 0
-    for label, candidate, image_class in ran.nonzero().tolist():
-        stop = int(ends[image_class])
-        place = (label, candidate, slice(stop - scorer.images.counts[image_class], stop))
-        known = scorer.scores(masks[label, candidate][None], label, [image_class])[0].cpu().numpy()
-        if np.isnan(scores[place]).any():
-            filled[place] = known
-        else:
-            differ += int(not np.array_equal(scores[place], known))
-    wrong = [f"{differ} candidates score otherwise on images of a class"] if differ else []
-    return filled, wrong
 
 
 def _summary(

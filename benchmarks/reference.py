@@ -21,9 +21,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from benchmarks.sampling import Sampled, sample_of
 from modularizer.analysis.plan import SlicingPlan
 from modularizer.assembly.decode import decode
-from modularizer.search.diversity import jaccard_distances
 from modularizer.search.fitness import Fitness, Passing
 from modularizer.search.images import ClassImages
 from modularizer.search.scoring import Precision
@@ -52,46 +52,6 @@ class Judged:
     fitness: Tensor
     accuracy: Tensor
     chosen: Tensor
-
-
-class Recorded:
-    """Lets models pass as another rule does, and keeps what it was shown and what it chose."""
-
-    def __init__(self, passing: Passing) -> None:
-        self.passing = passing
-        self.stages: list[Judged] = []
-
-    def chosen(self, fitness: Tensor, accuracy: Tensor, classes: int) -> Tensor:
-        """What the other rule chooses."""
-        chosen = self.passing.chosen(fitness, accuracy, classes)
-        self.stages.append(Judged(classes, fitness.cpu(), accuracy.cpu(), chosen.cpu()))
-        return chosen
-
-
-@dataclass(frozen=True)
-class Sampled:
-    """How much of some work was done and timed.
-
-    Attributes:
-        seconds: what all of it takes: as measured, or scaled up from what was done.
-        done: pieces done.
-        total: pieces there are.
-    """
-
-    seconds: float
-    done: int
-    total: int
-
-    @classmethod
-    def of(cls, seconds: float, done: int, total: int) -> Sampled:
-        """Scale up from what was done."""
-        return cls(seconds * total / done, done, total)
-
-
-def sample_of(total: int, share: float) -> list[int]:
-    """Evenly spread indices below ``total``: at least that share of them, in (0, 1]."""
-    count = min(math.ceil(total * share), total)
-    return [place * total // count for place in range(count)]
 
 
 def run_candidates(
@@ -190,22 +150,30 @@ def compare_kernels(
     return table, Sampled(took.seconds + making, took.done, took.total)
 
 
-def completed_table(table: Table, masks: Tensor, weights: Tensor) -> tuple[Table, list[str]]:
-    """The search's own distances, all of them; and where those of a sample differ.
+@dataclass(frozen=True, eq=False)
+class _Cut:
+    """What models of the same classes are judged by.
 
-    Args:
-        table: NaN of pairs that were not compared.
-        masks: bool (classes, candidates, channels).
-        weights: int64 (channels,): kernels that each channel stands for.
+    Attributes:
+        truth: int64 (images,): which of the columns an image belongs to.
+        columns: in class order, the place of a class in a model and its candidates' scores,
+            float32 (candidates, images).
+        tables: of two such places the distances between their candidates.
     """
-    differ = 0
-    whole: dict[tuple[int, int], list[list[float]]] = {}
-    for (a, b), rows in table.items():
-        own = jaccard_distances(masks[a], masks[b], weights).double()
-        sampled = torch.tensor(rows, dtype=torch.float64)
-        differ += int((~sampled.isnan() & (sampled != own)).sum())
-        whole[a, b] = own.tolist()
-    return whole, [f"{differ} distances differ"] if differ else []
+
+    truth: NDArray[np.int64]
+    columns: list[tuple[int, Scores]]
+    tables: list[tuple[int, int, list[list[float]]]]
+
+
+def _judged(cut: _Cut, models: list[Combination]) -> tuple[list[float], list[float]]:
+    """Accuracy, and the sum of distances over pairs, of each model."""
+    accuracy, distance = [], []
+    for model in models:
+        given = np.stack([rows[model[place]] for place, rows in cut.columns], axis=1)
+        accuracy.append(int((given.argmax(axis=1) == cut.truth).sum()) / len(cut.truth))
+        distance.append(sum(rows[model[x]][model[y]] for x, y, rows in cut.tables))
+    return accuracy, distance
 
 
 @dataclass
@@ -282,10 +250,14 @@ class PlainBracket:
     ) -> tuple[list[Combination], int]:
         """Judge the models of two teams; those that go on, and where the fittest of them is."""
         began = perf_counter()
+        cut = self._cut(classes)
+        once = perf_counter() - began
+
+        began = perf_counter()
         total = len(first) * len(second)
         indices = sample_of(total, self.share)
         models = [first[one // len(second)] + second[one % len(second)] for one in indices]
-        accuracy, distance = self._judge(classes, models)
+        accuracy, distance = _judged(cut, models)
         size = len(classes)
         pairs = size * (size - 1) // 2
         accuracies = torch.tensor(accuracy, dtype=torch.float64)
@@ -298,30 +270,27 @@ class PlainBracket:
         self.stages.append((indices, Judged(size, fitness, accuracies, chosen)))
         gone_on = [first[one // len(second)] + second[one % len(second)] for one in chosen.tolist()]
         best = int(fitness[chosen].argmax()) if len(indices) == total else 0
-        self.seconds += took * total / len(indices) + perf_counter() - began
+        once += perf_counter() - began
+        self.seconds += once + took * total / len(indices)
         self.judged += len(indices)
         self.models += total
         return gone_on, best
 
-    def _judge(
-        self, classes: Combination, models: list[Combination]
-    ) -> tuple[list[float], list[float]]:
-        """Accuracy, and the sum of distances over pairs, of each model."""
+    def _cut(self, classes: Combination) -> _Cut:
+        """What the models of these classes are judged by, cut out once for all of them."""
         ends = np.cumsum(self.image_counts)
         in_order = sorted(range(len(classes)), key=classes.__getitem__)  # ties: the lower class
         counts = [self.image_counts[classes[place]] for place in in_order]
         where = np.concatenate(
             [np.arange(ends[c] - self.image_counts[c], ends[c]) for c in sorted(classes)]
         )
-        truth = np.repeat(np.arange(len(classes)), counts)
-        columns = [(place, self.scores[classes[place]][:, where]) for place in in_order]
-        tables = [(x, y, self.table[classes[x], classes[y]]) for x, y in combinations(in_order, 2)]
-        accuracy, distance = [], []
-        for model in models:
-            given = np.stack([rows[model[place]] for place, rows in columns], axis=1)
-            accuracy.append(int((given.argmax(axis=1) == truth).sum()) / len(truth))
-            distance.append(sum(rows[model[x]][model[y]] for x, y, rows in tables))
-        return accuracy, distance
+        return _Cut(
+            truth=np.repeat(np.arange(len(classes)), counts),
+            columns=[(place, self.scores[classes[place]][:, where]) for place in in_order],
+            tables=[
+                (x, y, self.table[classes[x], classes[y]]) for x, y in combinations(in_order, 2)
+            ],
+        )
 
     def _note_standing(
         self, classes: Combination, models: list[Combination], worth: list[float]
@@ -338,39 +307,3 @@ class PlainBracket:
         else:
             chosen = self.passing.chosen(fitness[first:], accuracy[first:], classes)
         return torch.cat([torch.zeros(first, dtype=torch.int64), first + chosen])
-
-
-def disagreements(
-    plain: PlainBracket,
-    recorded: Sequence[Judged],
-    standing: Tensor | None = None,
-) -> list[str]:
-    """Where a plain bracket and the search's own differ, stage by stage; none if all is well.
-
-    Every accuracy and fitness that both have must be equal, to the last bit, and so must be which
-    models went on, and in which order; and how far each candidate got.
-
-    Args:
-        plain: after its run.
-        recorded: what the search's own rule was shown.
-        standing: float64 (classes, candidates) of the search; None not to compare.
-    """
-    found = []
-    if len(plain.stages) != len(recorded):
-        found.append(f"{len(plain.stages)} stages, the search has {len(recorded)}")
-    first = int(plain.keeps_one)
-    for number, ((indices, own), other) in enumerate(zip(plain.stages, recorded, strict=False)):
-        shown = torch.tensor(indices) - first
-        seen = shown >= 0
-        for name in ("accuracy", "fitness"):
-            expected = getattr(other, name)[shown[seen]]
-            wrong = int((getattr(own, name)[seen] != expected).sum())
-            if wrong:
-                found.append(f"stage {number}: {wrong} of {len(expected)} models differ in {name}")
-        if not torch.equal(own.chosen[first:] - first, other.chosen):
-            found.append(f"stage {number}: other models go on")
-    if standing is not None and not torch.equal(
-        torch.tensor(plain.standing, dtype=torch.float64), standing
-    ):
-        found.append("candidates got to other stages, or did otherwise there")
-    return found

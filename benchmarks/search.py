@@ -10,15 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.reference import (
-    PlainBracket,
-    Recorded,
-    Sampled,
-    Scores,
-    compare_kernels,
-    completed_table,
-    disagreements,
-)
+from benchmarks.agreement import Recorded, completed_table, disagreements
+from benchmarks.reference import PlainBracket, Scores, compare_kernels
+from benchmarks.sampling import Sampled
 from benchmarks.timing import Seconds, timed
 from modularizer.analysis.tracing import slicing_plan
 from modularizer.architectures.catalogue import build_network

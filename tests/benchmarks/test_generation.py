@@ -6,14 +6,15 @@ import pytest
 import torch
 
 from benchmarks.ablation import base_settings
-from benchmarks.generation import STAGES, completed_scores, measure_generations
+from benchmarks.agreement import completed_scores
+from benchmarks.generation import STAGES, measure_generations
 from benchmarks.reference import run_candidates
 from benchmarks.subject import Workbench, open_workbench
 from modularizer.search.evolution import genetic_search
 from modularizer.settings import DecompositionSettings
 from tests.benchmarks.samples import subject
 
-SETTINGS = base_settings(candidates=5, generations=3, batch_size=8, elites=1)
+SETTINGS = base_settings(candidates=5, generations=3, changes={"batch_size": 8, "elites": 1})
 
 
 @pytest.fixture(scope="module")

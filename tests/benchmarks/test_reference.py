@@ -10,17 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.reference import (
-    PlainBracket,
-    Recorded,
-    Sampled,
-    compare_kernels,
-    completed_table,
-    disagreements,
-    kernel_names,
-    run_candidates,
-    sample_of,
-)
+from benchmarks.agreement import Recorded, completed_table, disagreements
+from benchmarks.reference import PlainBracket, compare_kernels, kernel_names, run_candidates
+from benchmarks.sampling import Sampled, sample_of
 from benchmarks.search import BracketSize, KnownScores, measure_bracket
 from modularizer.analysis.tracing import slicing_plan
 from modularizer.search.bracket import BracketResult, run_bracket

@@ -47,7 +47,8 @@ def test_a_generation_of_a_model_trained_on_the_spot() -> None:
 
 def test_a_generation_of_a_registered_model_as_a_table(shop: Shop) -> None:
     sizes = ("--candidates", "3", "--images", "9999", "--generations", "2", "--reference")
-    ran = shop.run("bench", "search", "--model", shop.strong, "--data", "digits", *sizes)
+    other = ("--setting", "sensitive_drop=[0,0.2]")
+    ran = shop.run("bench", "search", "--model", shop.strong, "--data", "digits", *sizes, *other)
     assert ran.code == 0, ran.err
     there = len(load_data("digits", classes=["0", "1", "2"]).validation)
     assert f"{shop.strong}: 3 classes x 3 candidates x {there} images" in ran.out
@@ -69,6 +70,9 @@ def test_a_generation_of_a_registered_model_as_a_table(shop: Shop) -> None:
         (("--out", "here"), "--ablation"),
         (("--data", "nothing"), "no data 'nothing'"),
         (("--precision", "tf32"), "tf32"),
+        (("--setting", "sensitive_drop=[0.5,0.1]"), "sensitive_drop"),
+        (("--setting", "no_such=1"), "no_such"),
+        (("--setting", "top=1"), "--setting doesn't take top"),
     ],
     ids=lambda one: "-".join(one) if isinstance(one, tuple) else "",
 )
