@@ -94,6 +94,8 @@ def variants(base: DecompositionSettings) -> tuple[Variant, ...]:
         "least_passing": max(count // 2, 1),
         "most_passing": count * 5,
     }
+    drops = {name: _default(name) for name in ("sensitive_drop", "insensitive_drop")}
+    paper = any(getattr(base, name) != value for name, value in drops.items())
     return (
         Variant("base", ""),
         Variant("grouping", "random", {"grouping": "random"}),
@@ -103,6 +105,7 @@ def variants(base: DecompositionSettings) -> tuple[Variant, ...]:
             for first in ("sensitivity", "weighted", "random")
             if first != base.first_population
         ),
+        *([Variant("first population", "the paper's drop ranges", drops)] if paper else []),
         Variant("published code", "elites, a fifth", {"elites": max(count // 5, 1)}),
         Variant("published code", "adaptive alpha", {"adaptive_alpha": True}),
         Variant("published code", "thresholds pass", thresholds),
@@ -111,6 +114,10 @@ def variants(base: DecompositionSettings) -> tuple[Variant, ...]:
         Variant("bracket", "on", small=True),
         Variant("bracket", "off", {"bracket": False}, small=True),
     )
+
+
+def _default(name: str) -> Any:
+    return DecompositionSettings.model_fields[name].default
 
 
 def _sizes(count: int) -> tuple[int, ...]:

@@ -30,7 +30,7 @@ def test_every_row_changes_what_its_group_says_and_nothing_else() -> None:
     fields = {
         "base": set(),
         "grouping": {"grouping"},
-        "first population": {"first_population"},
+        "first population": {"first_population", "sensitive_drop", "insensitive_drop"},
         "alpha": {"alpha"},
         "N_I": {"candidates", "parents", "top"},
         "bracket": {"bracket"},
@@ -53,6 +53,18 @@ def test_every_row_changes_what_its_group_says_and_nothing_else() -> None:
     assert sizes == {10, 20, 40}
     alphas = {row.settings(base, 0).alpha for row in rows}
     assert alphas == {0.5, 0.7, 0.9, 1.0}
+
+
+def test_the_paper_s_drop_ranges_have_a_row_where_the_base_has_others() -> None:
+    base = base_settings(
+        candidates=4,
+        generations=2,
+        changes={"sensitive_drop": (0, 0.2), "first_population": "weighted"},
+    )
+    rows = [row for row in variants(base) if row.group == "first population"]
+    assert [row.name for row in rows] == ["sensitivity", "random", "the paper's drop ranges"]
+    assert rows[-1].settings(base, 0).sensitive_drop == (0.1, 0.5)
+    assert rows[0].settings(base, 0).sensitive_drop == (0, 0.2)
 
 
 def test_rows_seeds_and_a_picture(benches: tuple[Workbench, Workbench], tmp_path: Path) -> None:
