@@ -314,7 +314,7 @@ def _settings(asked: _Asked, generations: int) -> DecompositionSettings:
         "seed",
         "precision",
         "bracket",
-        "method",
+        "search",
     }
     if taken := own & {name for name, _ in asked.changed}:
         raise click.UsageError(f"--setting doesn't take {', '.join(sorted(taken))}")

@@ -73,6 +73,7 @@ def test_a_generation_of_a_registered_model_as_a_table(shop: Shop) -> None:
         (("--setting", "sensitive_drop=[0.5,0.1]"), "sensitive_drop"),
         (("--setting", "no_such=1"), "no_such"),
         (("--setting", "top=1"), "--setting doesn't take top"),
+        (("--setting", 'search="gradient"'), "--setting doesn't take search"),
     ],
     ids=lambda one: "-".join(one) if isinstance(one, tuple) else "",
 )
