@@ -34,21 +34,29 @@ from modularizer.settings import DecompositionSettings
 
 STAGES = ("decode", "network", "bracket", "diff", "waiting")
 
+_MOST_APART = {"float32": 1e-3, "tf32": 1e-2, "bfloat16": 1e-1}
+"""What sums in another order may differ by, as a share of the largest score."""
+
 
 @dataclass(frozen=True)
 class PlainSeconds:
     """What one generation takes the plain way.
 
     Attributes:
-        total: of the three.
-        network: decoding every candidate and running it on every image.
+        total: of network, diff and bracket.
+        total_same_layout: the same with the search's memory layout.
+        network: decoding every candidate and running it on every image, laid out in memory as
+            torch does it.
+        network_same_layout: the same laid out as the search does it.
         diff: Jaccard distances by sets.
         bracket: composed models, one after the other.
         disagreements: where its results differ from the search's; none if all is well.
     """
 
     total: float
+    total_same_layout: float
     network: Sampled
+    network_same_layout: Sampled
     diff: Sampled
     bracket: Sampled
     disagreements: tuple[str, ...]
@@ -205,7 +213,7 @@ def _plain_generation(
 ) -> PlainSeconds:
     scorer, settings, masks = bench.scorer, evolution.task.settings, again.masks
     wrong = [] if again.is_same else ["the search's own bracket comes to another result"]
-    scores, network = run_candidates(
+    ran = run_candidates(
         scorer.network,
         scorer.plan,
         scorer.images,
@@ -214,6 +222,9 @@ def _plain_generation(
         workers=scorer.workers,
         precision=scorer.precision,
     )
+    scores = ran.scores
+    if ran.furthest > _MOST_APART[scorer.precision]:
+        wrong.append(f"scores differ by {ran.furthest:.1e} of the largest between memory layouts")
     table, diff = compare_kernels(masks, kernel_names(scorer.plan), share=share)
     whole = share == 1
     if not whole:
@@ -236,8 +247,16 @@ def _plain_generation(
     expected = tuple(again.result.combination.tolist())
     if best is not None and best != expected:
         wrong.append(f"the best combination is {best}, the search's {expected}")
-    total = network.seconds + diff.seconds + plain.seconds
-    return PlainSeconds(total, network, diff, plain.work, tuple(wrong))
+    rest = diff.seconds + plain.seconds
+    return PlainSeconds(
+        total=ran.plain.seconds + rest,
+        total_same_layout=ran.same_layout.seconds + rest,
+        network=ran.plain,
+        network_same_layout=ran.same_layout,
+        diff=diff,
+        bracket=plain.work,
+        disagreements=tuple(wrong),
+    )
 
 
 def _summary(
@@ -269,6 +288,7 @@ def _summary(
     pairs = [(row.plain, row.seconds) for row in rows if row.plain is not None]
     if pairs:
         ratios = [one.total / ours["total"] for one, ours in pairs]
+        same = [one.total_same_layout / ours["total"] for one, ours in pairs]
         brackets = [
             (one.diff.seconds + one.bracket.seconds) / (ours["diff"] + ours["bracket"])
             for one, ours in pairs
@@ -277,8 +297,10 @@ def _summary(
             "reference_seconds": median(one.total for one, _ in pairs),
             "reference_share": share,
             "generation_ratio": median(ratios),
+            "generation_ratio_same_layout": median(same),
             "bracket_ratio": median(brackets),
             "generation_ratios": asdict(Seconds.of(ratios)) | {"each": ratios},
+            "generation_ratios_same_layout": asdict(Seconds.of(same)) | {"each": same},
             "bracket_ratios": asdict(Seconds.of(brackets)) | {"each": brackets},
             "disagreements": sorted({text for one, _ in pairs for text in one.disagreements}),
         }

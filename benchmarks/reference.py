@@ -10,10 +10,10 @@ is slowed down: sets are made once a candidate, images of a stage are cut out on
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, repeat
 from time import perf_counter
 
 import numpy as np
@@ -54,6 +54,24 @@ class Judged:
     chosen: Tensor
 
 
+@dataclass(frozen=True)
+class Ran:
+    """Every candidate run on every image.
+
+    Attributes:
+        scores: in the search's memory layout, equal to the search's to the bit; NaN of candidates
+            that were not run.
+        plain: the time in torch's own layout (N, C, H, W).
+        same_layout: the time in the search's, with channels innermost.
+        furthest: the largest difference between the two, as a share of the largest score.
+    """
+
+    scores: Scores
+    plain: Sampled
+    same_layout: Sampled
+    furthest: float
+
+
 def run_candidates(
     network: nn.Module,
     plan: SlicingPlan,
@@ -63,8 +81,8 @@ def run_candidates(
     share: float = 1.0,
     workers: int = 1,
     precision: Precision = "float32",
-) -> tuple[Scores, Sampled]:
-    """Decode every candidate and run it on every image.
+) -> Ran:
+    """Decode every candidate and run it on every image, once in each memory layout.
 
     Args:
         network: the whole network.
@@ -74,33 +92,38 @@ def run_candidates(
         share: of the candidates that are run, in (0, 1].
         workers: candidates at once, each on one thread.
         precision: of the arithmetic.
-
-    Returns:
-        The scores, NaN of candidates that were not run, and the time.
     """
     classes, candidates, _ = masks.shape
     places = [divmod(one, candidates) for one in sample_of(classes * candidates, share)]
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
 
-    def run(place: tuple[int, int]) -> NDArray[np.float32]:
+    def run(place: tuple[int, int], layout: Callable[[Tensor], Tensor]) -> NDArray[np.float32]:
         label, candidate = place
         module = decode(network, plan, masks[label, candidate], output=label).to(dtype)
         with torch.inference_mode():
             batches = (batch for one in range(len(images.counts)) for batch in images.batches(one))
-            given = torch.cat([module(batch.to(dtype))[:, 0] for batch in batches])
+            given = torch.cat([module(layout(batch.to(dtype)))[:, 0] for batch in batches])
         scores: NDArray[np.float32] = given.float().cpu().numpy()
         return scores
 
-    scores = np.full((classes, candidates, images.total), np.nan, dtype=np.float32)
-    began = perf_counter()
+    def run_all(layout: Callable[[Tensor], Tensor]) -> tuple[Scores, Sampled]:
+        scores = np.full((classes, candidates, images.total), np.nan, dtype=np.float32)
+        began = perf_counter()
+        for (label, candidate), row in zip(
+            places, pool.map(run, places, repeat(layout)), strict=True
+        ):
+            scores[label, candidate] = row
+        return scores, Sampled.of(perf_counter() - began, len(places), classes * candidates)
+
     with (
         torch.backends.cudnn.flags(enabled=True, allow_tf32=precision == "tf32"),
         ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
     ):
-        for (label, candidate), row in zip(places, pool.map(run, places), strict=True):
-            scores[label, candidate] = row
-    took = perf_counter() - began
-    return scores, Sampled.of(took, len(places), classes * candidates)
+        in_torch_s, plain = run_all(Tensor.contiguous)
+        scores, same = run_all(lambda batch: batch)
+    largest = float(np.nanmax(np.abs(scores))) or 1.0
+    furthest = float(np.nanmax(np.abs(scores - in_torch_s))) / largest
+    return Ran(scores, plain, same, furthest)
 
 
 def kernel_names(plan: SlicingPlan) -> list[list[str]]:

@@ -51,6 +51,10 @@ def show_generations(found: Found) -> None:
         say("on a GPU decode and network are what the host spent on them; the total is exact")
     if compared:
         _say_ratio("a generation", found, "generation")
+        say(
+            f"of that, x{found['generation_ratio_same_layout']:.2f} if the plain way lays images "
+            "out in memory as the search does"
+        )
         _say_ratio("bracket and Diff alone", found, "bracket")
         _say_share(found)
 

@@ -77,10 +77,11 @@ def test_a_candidate_that_scores_otherwise_shows(bench: Workbench) -> None:
         masks[..., segment.start] = True
     for label in range(4):
         scorer.scores(masks[label], label, [label])
-    scores, _ = run_candidates(scorer.network, scorer.plan, scorer.images, masks, share=0.5)
+    images = scorer.images
+    scores = run_candidates(scorer.network, scorer.plan, images, masks, share=0.5).scores
     filled, wrong = completed_scores(scores, scorer, masks)
     assert wrong == []
-    whole, _ = run_candidates(scorer.network, scorer.plan, scorer.images, masks)
+    whole = run_candidates(scorer.network, scorer.plan, images, masks).scores
     known = ~torch.from_numpy(filled).isnan()
     assert torch.equal(torch.from_numpy(filled)[known], torch.from_numpy(whole)[known])
     assert int(known[:, 1].sum()) == 40  # each on its own class's images alone

@@ -169,7 +169,10 @@ def test_candidates_score_as_the_search_has_it(share: float) -> None:
     masks = torch.rand(4, 3, plan.channels, generator=torch.Generator().manual_seed(1)) < 0.7
     for segment in plan.segments:
         masks[..., segment.start] = True
-    scores, work = run_candidates(network, plan, images, masks, share=share, workers=2)
+    ran = run_candidates(network, plan, images, masks, share=share, workers=2)
+    scores, work = ran.scores, ran.plain
+    assert ran.furthest < 1e-4
+    assert ran.same_layout.done == ran.plain.done
     assert (work.done, work.total) == (12 if share == 1 else 5, 12)
     done = 0
     with CandidateScorer(network, plan, images) as scorer:
