@@ -189,28 +189,43 @@ def verify_decoded(
             another order differ by some 1e-6 of it).
 
     Returns:
-        The largest difference, as a share of the largest score.
+        The largest difference, as a share of the masked network's largest score of ``output``;
+        of the whole network's largest score where the mask leaves nothing but zeros.
 
     Raises:
-        DecodeError: if a score is not finite or differs by more than ``tolerance``.
+        DecodeError: if the decoded network fails or gives another shape than (N, 1), or a score
+            is not finite or differs by more than ``tolerance``.
     """
     exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)  # TF32 errs by 1e-3
-    with exact, inference(network), inference(decoded), masked(network, plan, kept):
-        expected = network(images)[:, output]
-        try:
-            found = decoded(images)[:, 0]
-        except RuntimeError as error:
-            raise DecodeError(
-                f"the decoded network fails where the whole one runs: {error}. A size written "
-                "into the network's code (a view to a fixed width) can't follow the slicing"
-            ) from error
-    if not torch.isfinite(expected).all():
-        raise DecodeError("the masked network gives scores that are not finite")
-    scale = max(float(expected.abs().max()), 1.0)
-    difference = float((found - expected).abs().max()) / scale
+    with exact, inference(network), inference(decoded):
+        with masked(network, plan, kept):
+            expected = network(images)[:, output]
+        if not torch.isfinite(expected).all():
+            raise DecodeError("the masked network gives scores that are not finite")
+        found = _single_score(decoded, images)
+        scale = float(expected.abs().max()) or float(network(images).abs().max())
+    largest = float((found - expected).abs().max())
+    difference = largest / scale if scale else largest
     if not difference <= tolerance:
         raise DecodeError(
             f"decoded and masked scores differ by {difference:.2e} of the largest score, "
             f"more than {tolerance:.0e}: the slicing plan is wrong for this network"
         )
     return difference
+
+
+def _single_score(decoded: nn.Module, images: Tensor) -> Tensor:
+    """What a network of one score gives, (N,); a `DecodeError` if it is none."""
+    try:
+        found = decoded(images)
+    except Exception as error:  # whatever its code raises on other sizes than it was written for
+        raise DecodeError(
+            f"the decoded network fails where the whole one runs: {error}. A size written "
+            "into the network's code (a view to a fixed width) can't follow the slicing"
+        ) from error
+    if not isinstance(found, Tensor) or found.shape != (len(images), 1):
+        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise DecodeError(
+            f"the decoded network must give one score an image, ({len(images)}, 1); found {shape}"
+        )
+    return found[:, 0]

@@ -73,6 +73,66 @@ def test_a_network_whose_code_does_not_follow_is_explained() -> None:
     assert hooks(network) == 0
 
 
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_a_wrong_module_is_refused_however_small_the_scores(scale: float) -> None:
+    network, plan, kept, images = small()
+    last = next(m for m in reversed(list(network.modules())) if isinstance(m, nn.Linear))
+    with torch.no_grad():
+        for tensor in last.parameters():
+            tensor.mul_(scale)
+    right = decode(network, plan, kept, output=0)
+    assert verify_decoded(right, network, plan, kept, output=0, images=images) < 1e-5
+    with pytest.raises(DecodeError, match="differ by"):
+        verify_decoded(
+            decode(network, plan, ~kept, output=0), network, plan, kept, output=0, images=images
+        )
+
+
+def test_scores_that_are_all_zero_are_measured_by_the_whole_network() -> None:
+    head = nn.Linear(2, 2, bias=False)
+    network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Flatten(), head)
+    with torch.no_grad():
+        head.weight[:, 1] = 0
+    plan = slicing_plan(network, (1, 1, 1))
+    silent, heard = torch.tensor([False, True]), torch.tensor([True, False])
+    images = 1e-3 * torch.rand(4, 1, 1, 1)
+    right = decode(network, plan, silent, output=0)
+    assert verify_decoded(right, network, plan, silent, output=0, images=images) == 0
+    wrong = decode(network, plan, heard, output=0)
+    with pytest.raises(DecodeError, match="differ by"):
+        verify_decoded(wrong, network, plan, silent, output=0, images=images)
+    with torch.no_grad():
+        head.weight.zero_()
+    mute = decode(network, plan, heard, output=0)
+    assert verify_decoded(mute, network, plan, heard, output=0, images=images) == 0
+
+
+class Fails(nn.Module):
+    """Raises what it was given."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [IndexError("out of range"), TypeError("no"), ValueError("no")])
+def test_a_decoded_network_that_fails_in_any_way_is_refused(error: Exception) -> None:
+    network, plan, kept, images = small()
+    with pytest.raises(DecodeError, match="fails where the whole one runs"):
+        verify_decoded(Fails(error), network, plan, kept, output=0, images=images)
+    assert hooks(network) == 0
+
+
+def test_a_decoded_network_with_another_number_of_scores_is_refused() -> None:
+    network, plan, kept, images = small()
+    for wrong in (decode(network, plan, kept), nn.Sequential(nn.Flatten(0))):
+        with pytest.raises(DecodeError, match=r"one score an image, \(4, 1\); found"):
+            verify_decoded(wrong, network, plan, kept, output=0, images=images)
+
+
 def test_masking_ends_with_its_context_also_on_an_error() -> None:
     network, plan, kept, images = small()
     network.eval()
