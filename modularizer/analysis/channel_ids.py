@@ -129,8 +129,13 @@ def along(ids: Tensor, dim: int, where: str) -> Tensor:
     """The ids along one dimension, (size,), where all other dimensions agree.
 
     Raises:
-        PlanError: if positions along ``dim`` mix several channels.
+        PlanError: if positions along ``dim`` mix several channels, or there is no batch dimension.
     """
+    if ids.ndim < 2:
+        raise PlanError(
+            f"{where}: its input has lost its batch dimension, as squeeze() does with a single "
+            "image; name the dimensions to squeeze"
+        )
     small = compact(ids).movedim(dim, 0).flatten(1)
     if small.shape[1] == 0 or not bool((small == small[:, :1]).all()):
         raise PlanError(

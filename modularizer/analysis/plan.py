@@ -87,7 +87,8 @@ class SlicingPlan:
         entries: tensor name -> dimension -> int64 entries, one for each position.
         consumers: layer name -> int64 entries of its input's channel (or feature) dimension.
         layer_channels: what may not be emptied -> int64 channels, of which a mask keeps at least
-            one: a layer's kernels or inputs. Those that hold all of another one's are left out.
+            one: a layer's kernels or inputs, or a segment's channels. Those that hold all of
+            another one's are left out.
         mixing: name of a norm, or of the weight of a functional one -> how it mixes channels.
         graph: the traced network.
         observations: node name -> int64 (C,), the channel that each of its feature maps belongs

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, fx, nn
 
-from modularizer.analysis.channel_ids import PINNED, Traced
+from modularizer.analysis.channel_ids import PINNED, Traced, compact
 from modularizer.analysis.findings import Collected
 from modularizer.analysis.plan import Mixing, Segment, Selection, SlicingPlan
 from modularizer.analysis.selecting import refuse_changes_in_place, template_of
@@ -30,7 +30,7 @@ def make_plan(
     Raises:
         PlanError: if scores are not outputs of one layer each, or a parameter used outside of
             layers belongs to channels along two dimensions, or selected channels are changed
-            in place and used again.
+            in place and used again, or are of several kinds at once.
     """
     roots = findings.ids.all_roots()
     output_roots = roots[output.ids[0]].tolist()
@@ -42,13 +42,7 @@ def make_plan(
     numbering = _Numbering(roots, channel_of, output_roots)
     entries = _tensors(network, findings, numbering)
     consumers = {name: numbering.entries(ids) for name, ids in findings.consumers.items()}
-    selections = {
-        node: (source, Selection(numbering.entries(ids[0].flatten(1)[:, 0]), chosen))
-        for node, (source, chosen, ids) in walk.selections.items()
-    }
-    selections = {
-        node: one for node, one in selections.items() if bool((one[1].source < channels).any())
-    }
+    selections = _selections(walk, numbering)
     refuse_changes_in_place(
         network, graph, walk.origins, {source for source, _ in selections.values()}
     )
@@ -60,7 +54,7 @@ def make_plan(
         outputs=len(output_roots),
         entries=entries,
         consumers=consumers,
-        layer_channels=_layer_channels(entries, consumers, selected, channels),
+        layer_channels=_layer_channels(segments, entries, consumers, selected, channels),
         mixing={
             name: Mixing(numbering.entries(one.ids), one.dim, one.dims)
             for name, one in findings.statistics.items()
@@ -153,17 +147,40 @@ def _tensors(
     return tensors
 
 
+def _selections(walk: Walk, numbering: _Numbering) -> dict[str, tuple[str, Selection]]:
+    """Where channels or scores that may go are selected: node -> (its source, which)."""
+    found = {}
+    for node, (source, chosen, ids) in walk.selections.items():
+        if compact(ids).shape[1] == 1:
+            continue  # positions of something else than channels: none of them goes
+        by_position = compact(ids)[0].reshape(ids.shape[1], -1)
+        entries, first = numbering.entries(by_position), numbering.entries(by_position[:, 0])
+        if bool((entries == numbering.channels).all()):
+            continue
+        if not bool((entries == first[:, None]).all()):
+            raise PlanError(f"{node}: selects positions that mix channels; it can't be sliced")
+        found[node] = (source, Selection(first, chosen))
+    return found
+
+
 def _layer_channels(
+    segments: tuple[Segment, ...],
     entries: Mapping[str, Mapping[int, Tensor]],
     consumers: Mapping[str, Tensor],
     selections: Mapping[str, Selection],
     channels: int,
 ) -> dict[str, Tensor]:
-    """The smallest sets of channels of which one has to stay, by the layer they belong to."""
+    """The smallest sets of channels of which one has to stay, by the layer they belong to.
+
+    A segment is one of them: where its layers also make outputs, or kernels that always stay, no
+    layer's own set says so.
+    """
     sets: dict[tuple[int, ...], str] = {}
     for where, found in _sliced_dimensions(entries, consumers, selections):
         if bool((found < channels).all()):
             sets.setdefault(tuple(found.unique().tolist()), where)
+    for segment in segments:
+        sets.setdefault(tuple(range(segment.start, segment.stop)), " + ".join(segment.layers))
     assert len(set(sets.values())) == len(sets)
     members = torch.zeros(len(sets), channels)
     for row, one in enumerate(sets):

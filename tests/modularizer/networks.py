@@ -396,6 +396,35 @@ class PaddedShortcut(nn.Module):
         return scores
 
 
+class HalvedFeatures(nn.Module):
+    """Features cut in two after a mean over space, and scores that are some rows of a layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 3, padding=1)
+        self.left = nn.Linear(3, 4)
+        self.right = nn.Linear(3, 4)
+        self.out = nn.Linear(4, 7)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = self.conv(x).relu().mean((2, 3)).chunk(2, 1)
+        scores: Tensor = self.out(self.left(left) * self.right(right).relu())
+        return torch.cat([scores[:, 5:], scores[:, 1:3:2]], 1)
+
+
+class ConvolutionHead(nn.Module):
+    """Scores that are sums and differences of a convolution's maps, some of which are not used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 5, 3, padding=1)
+        self.head = nn.Conv2d(5, 7, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps: Tensor = self.head(self.conv(x).relu())[:, 1:]
+        return (maps[:, :3].relu() - maps[:, 3:]).mean((2, 3))
+
+
 def simcnn_tiny(channels: int, *, batch_norm: bool) -> nn.Module:
     return simcnn(
         3,
@@ -447,6 +476,8 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = {
     "two_names": (TwoNames, (1, 4, 4)),
     "spatial_attention": (SpatialAttention, (3, 4, 4)),
     "padded_shortcut": (PaddedShortcut, (3, 4, 4)),
+    "halved_features": (HalvedFeatures, (3, 4, 4)),
+    "convolution_head": (ConvolutionHead, (3, 4, 4)),
 }
 
 PARTS_STAY = frozenset({"spatial_attention", "padded_shortcut"})

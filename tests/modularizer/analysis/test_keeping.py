@@ -12,7 +12,7 @@ from modularizer.assembly.decode import decode
 from modularizer.errors import DecodeError
 from tests.modularizer.networks import NETWORKS
 
-PARTLY_COUPLED = ("joined", "split", "shuffled", "dense", "inverted", "grouped")
+PARTLY_COUPLED = ("joined", "split", "shuffled", "dense", "inverted", "grouped", "convolution_head")
 
 
 def plan_of(name: str) -> SlicingPlan:

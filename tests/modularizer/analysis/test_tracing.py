@@ -98,6 +98,14 @@ REFUSED: dict[str, tuple[Callable[[Net, Tensor], Any], str]] = {
     "feature maps as the answer": (lambda net, x: x, r"\(N, classes\); found \(1, 4, 4, 4\)"),
     "a pair as the answer": (lambda net, x: (flat(net, x), x), r"\(N, classes\); found tuple"),
     "no batch": (lambda net, x: flat(net, x)[0], r"\(N, classes\); found \(3,\)"),
+    "no batch of features": (
+        lambda net, x: net.head(x.flatten(1)[:, :64].squeeze()),
+        r"head \(Linear\): its input has lost its batch dimension",
+    ),
+    "a selection of what mixes channels": (
+        lambda net, x: flat(net, torch.cat([x, net.also(x)], 2)[:, 2:].relu()),
+        "getitem.*: selects positions that mix channels",
+    ),
     "twice the same scores": (
         lambda net, x: torch.cat([flat(net, x), flat(net, x)], dim=1),
         "outputs of one layer each",
