@@ -54,7 +54,8 @@ class Walk(fx.Interpreter):
         found = self._run(n)
         if isinstance(found, Traced):
             self._ids[n.name] = found.ids
-            self._note_selection(n, found)
+            if n.op != "output":
+                self._note_selection(n, found)
         return found
 
     def _run(self, n: fx.Node) -> Any:

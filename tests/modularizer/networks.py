@@ -425,6 +425,20 @@ class ConvolutionHead(nn.Module):
         return (maps[:, :3].relu() - maps[:, 3:]).mean((2, 3))
 
 
+class EverySecondScore(nn.Module):
+    """Some rows of a linear layer are the scores; features are normalised."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.norm = nn.BatchNorm1d(4)
+        self.out = nn.Linear(4, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.out(self.norm(self.conv(x).relu().mean((2, 3))))
+        return scores[:, 1::2]
+
+
 def simcnn_tiny(channels: int, *, batch_norm: bool) -> nn.Module:
     return simcnn(
         3,
@@ -477,6 +491,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = {
     "spatial_attention": (SpatialAttention, (3, 4, 4)),
     "padded_shortcut": (PaddedShortcut, (3, 4, 4)),
     "halved_features": (HalvedFeatures, (3, 4, 4)),
+    "every_second_score": (EverySecondScore, (3, 4, 4)),
     "convolution_head": (ConvolutionHead, (3, 4, 4)),
 }
 

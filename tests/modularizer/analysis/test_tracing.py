@@ -11,9 +11,11 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
 from modularizer.analysis.tracing import slicing_plan
+from modularizer.analysis.trial import masks_removing_each
 from modularizer.architectures.rescnn import rescnn
 from modularizer.architectures.simcnn import simcnn
 from modularizer.errors import PlanError
+from tests.modularizer.networks import NETWORKS
 
 
 class Net(nn.Module):
@@ -23,6 +25,7 @@ class Net(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 3, padding=1)
         self.also = nn.Conv2d(4, 4, 3, padding=1)
+        self.other = nn.Conv2d(4, 2, 1)
         self.up = nn.ConvTranspose2d(4, 4, 3, padding=1)
         self.norm = nn.LocalResponseNorm(2)
         self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
@@ -59,6 +62,15 @@ def changes_half(net: Net, x: Tensor) -> Tensor:
     half = x.chunk(2, dim=1)[1]
     half.relu_()
     return flat(net, x)
+
+
+def rotates_features(net: Net, x: Tensor) -> Tensor:
+    features = x.flatten(1)
+    return flat(net, torch.cat([features[:, 16:], features[:, :16]], 1))
+
+
+def convolution_and_linear_score(net: Net, x: Tensor) -> Tensor:
+    return torch.cat([net.also(x).mean((2, 3)), flat(net, x)], 1)
 
 
 def own_constant(net: Net, x: Tensor) -> Tensor:
@@ -98,6 +110,19 @@ REFUSED: dict[str, tuple[Callable[[Net, Tensor], Any], str]] = {
     "feature maps as the answer": (lambda net, x: x, r"\(N, classes\); found \(1, 4, 4, 4\)"),
     "a pair as the answer": (lambda net, x: (flat(net, x), x), r"\(N, classes\); found tuple"),
     "no batch": (lambda net, x: flat(net, x)[0], r"\(N, classes\); found \(3,\)"),
+    "features that are rotated by a fixed number": (rotates_features, "once kernels are removed"),
+    "the first channel cut off": (
+        lambda net, x: net.head(F.pad(x, (0, 0, 0, 0, -1, 1)).flatten(1)),
+        "once kernels are removed, .*(conv|head|pad)",
+    ),
+    "two convolutions that make scores": (
+        lambda net, x: torch.cat([net.also(x), net.other(x)], 1).mean((2, 3)),
+        r"once a single score is kept, other \(Conv2d\) has no kernel left",
+    ),
+    "a convolution and a linear layer that make scores": (
+        convolution_and_linear_score,
+        r"once a single score is kept, also \(Conv2d\) has no kernel left",
+    ),
     "no batch of features": (
         lambda net, x: net.head(x.flatten(1)[:, :64].squeeze()),
         r"head \(Linear\): its input has lost its batch dimension",
@@ -164,6 +189,18 @@ def test_a_network_that_can_not_be_sliced_is_refused_by_name_and_left_alone(name
     assert "While executing" not in str(caught.value)
     assert state(network) == before
     assert all(torch.equal(weights[key], now) for key, now in network.state_dict().items())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_each_channel_that_can_be_removed_is_removed_by_a_trial_mask(name: str) -> None:
+    build, shape = NETWORKS[name]
+    plan = slicing_plan(build(), shape)
+    masks = masks_removing_each(plan)
+    assert len(masks) <= 3
+    for kept in masks:
+        plan.alive(kept, output=None)
+    alone = {one.item() for one in plan.layer_channels.values() if len(one) == 1}
+    assert set((~torch.stack(masks)).any(0).logical_not().nonzero().flatten().tolist()) == alone
 
 
 def test_the_net_of_these_tests_is_fine_without_a_step_of_its_own() -> None:
