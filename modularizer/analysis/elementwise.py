@@ -35,6 +35,7 @@ def pool(call: Call, findings: Findings) -> Tensor:
     if call.source.value.ndim != 4:
         raise PlanError(f"{call.where}: takes images' feature maps (N, C, H, W) alone")
     channels = along(call.source.ids, 1, call.where)
+    findings.works_on(call.node, channels)
     return channels.view(1, -1, 1, 1).expand(call.shaped.shape)
 
 

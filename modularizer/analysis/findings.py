@@ -62,6 +62,12 @@ class Findings(Protocol):
     def mixes(self, name: str, statistics: Statistics) -> None:
         """A norm, or the weight of a functional one, takes statistics over channels."""
 
+    def normalises(self, layer: str, ids: Tensor, where: str) -> None:
+        """A norm, which may have no tensors to tell, works on these channels."""
+
+    def works_on(self, node: str, ids: Tensor) -> None:
+        """A norm or an operation over space works on these channels."""
+
 
 @dataclass
 class Collected:
@@ -74,6 +80,8 @@ class Collected:
         consumers: layer name -> ids of its input's channels or features.
         kernel_ids: convolution name -> ids of its kernels.
         statistics: norm or weight name -> how it mixes channels.
+        normalised: instance norm -> ids of its input's channels.
+        worked_on: node name -> ids of the channels of its input.
         decisions: what was decided at nodes.
     """
 
@@ -84,6 +92,8 @@ class Collected:
     consumers: dict[str, Tensor] = field(default_factory=dict)
     kernel_ids: dict[str, Tensor] = field(default_factory=dict)
     statistics: dict[str, Statistics] = field(default_factory=dict)
+    normalised: dict[str, Tensor] = field(default_factory=dict)
+    worked_on: dict[str, Tensor] = field(default_factory=dict)
     decisions: dict[str, Any] = field(default_factory=dict)
 
     def made(self, tensor: str, count: int) -> Tensor:
@@ -102,7 +112,9 @@ class Collected:
 
     def decided(self, key: str, decide: Callable[[], Any]) -> Any:
         """Decide, and remember it."""
-        return self.decisions.setdefault(key, decide())
+        if key not in self.decisions:
+            self.decisions[key] = decide()
+        return self.decisions[key]
 
     def unite(self, first: Tensor, second: Tensor, where: str) -> None:
         """From here on they are one."""
@@ -131,6 +143,14 @@ class Collected:
             raise PlanError(f"{name}: takes statistics over channels in two ways")
         self.ids.unite(known.ids, statistics.ids)
 
+    def normalises(self, layer: str, ids: Tensor, where: str) -> None:
+        """A second note unites both."""
+        self.ids.unite(self.normalised.setdefault(layer, ids), ids)
+
+    def works_on(self, node: str, ids: Tensor) -> None:
+        """Note them."""
+        self.worked_on[node] = ids
+
 
 @dataclass
 class Compared:
@@ -140,12 +160,14 @@ class Compared:
         always: the entry of what is never removed.
         entries: tensor name -> dimension -> entries that stayed.
         consumers: layer name -> entries of its input that stayed.
+        normalised: instance norm -> entries of its input that stayed.
         decisions: those made on the whole network.
     """
 
     always: int
     entries: Mapping[str, Mapping[int, Tensor]]
     consumers: Mapping[str, Tensor]
+    normalised: Mapping[str, Tensor]
     decisions: Mapping[str, Any]
 
     def made(self, tensor: str, count: int) -> Tensor:
@@ -186,6 +208,13 @@ class Compared:
 
     def mixes(self, name: str, statistics: Statistics) -> None:
         """Nothing to check that `carries` didn't."""
+
+    def normalises(self, layer: str, ids: Tensor, where: str) -> None:
+        """Raise a `PlanError` unless that is what the plan says."""
+        self._agree(self.normalised[layer], ids, where)
+
+    def works_on(self, node: str, ids: Tensor) -> None:
+        """Nothing is sliced there."""
 
     def _agree(self, expected: Tensor, found: Tensor, where: str) -> None:
         if not torch.equal(expected, found):

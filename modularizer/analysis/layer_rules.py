@@ -9,6 +9,8 @@ from modularizer.analysis.channel_ids import Traced, along, compact
 from modularizer.analysis.findings import Findings, Statistics
 from modularizer.errors import PlanError
 
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
 
 def convolve(call: Call, findings: Findings) -> Tensor:
     """A convolution takes every input channel and makes fresh ones: its kernels.
@@ -66,7 +68,15 @@ def _made(call: Call, findings: Findings, taken: Tensor) -> Tensor:
 def normalise(call: Call, findings: Findings) -> Tensor:
     """Batch and instance norm: one statistic and one scale a channel."""
     assert call.submodule is not None
+    if isinstance(call.submodule, _BATCH_NORMS) and call.submodule.running_mean is None:
+        raise PlanError(
+            f"{call.where}: keeps no running statistics, so that an image's scores depend on the "
+            "other images of its batch; use track_running_stats=True"
+        )
     channels = along(call.source.ids, 1, call.where)
+    findings.works_on(call.node, channels)
+    if isinstance(call.submodule, nn.InstanceNorm2d):
+        findings.normalises(call.layer, channels, call.where)
     for name, tensor in [*call.submodule.named_parameters(), *call.submodule.named_buffers()]:
         if tensor.ndim == 1:
             findings.carries(f"{call.layer}.{name}", 0, channels, call.where)
@@ -98,10 +108,12 @@ def normalise_over_channels(call: Call, findings: Findings) -> Tensor:
         call.node, lambda: [dim for dim in range(-width, 0) if sizes[dim] > 1]
     )
     if not changing:
+        findings.works_on(call.node, along(source.ids, 1, call.where))
         return source.ids
     if len(changing) > 1:
         raise PlanError(f"{call.where}: normalises over channels in two dimensions")
     channels = along(source.ids, changing[0], call.where)
+    findings.works_on(call.node, channels)
     statistics = Statistics(channels, changing[0], tuple(range(-width, 0)))
     _affine(call, findings, statistics, weight_dims=width, at=(2, 3))
     return source.ids
@@ -113,6 +125,7 @@ def normalise_groups(call: Call, findings: Findings) -> Tensor:
     found = call.argument(1, "num_groups")
     groups = call.submodule.num_groups if isinstance(call.submodule, nn.GroupNorm) else found
     channels = along(source.ids, 1, call.where)
+    findings.works_on(call.node, channels)
     size = findings.decided(call.node, lambda: len(channels) // groups if groups > 1 else None)
     if size is not None:
         if len(channels) != size * groups:

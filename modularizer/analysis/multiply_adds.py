@@ -16,6 +16,7 @@ from modularizer.architectures.shapes_only import ShapesOnly
 
 _WEIGHTED = (nn.Conv2d, nn.Linear)
 _ADAPTIVE_POOLS: tuple[Any, ...] = (nn.AdaptiveAvgPool2d, F.adaptive_avg_pool2d)
+_INTERPOLATIONS = {"nearest": 1, "bilinear": 4}
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +74,8 @@ def multiply_adds_model(
 ) -> MultiplyAdds:
     """Find out what each operation costs, by one walk over shapes; nothing is run.
 
-    Counts what fvcore counts: convolutions, linear layers, batch norms and adaptive pools. It
-    says nothing of memory traffic or time.
+    Counts what fvcore counts: convolutions, linear layers, norms, adaptive means and nearest or
+    bilinear interpolation. It says nothing of memory traffic or time.
 
     Args:
         network: the whole network.
@@ -84,7 +85,7 @@ def multiply_adds_model(
     tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     on_meta = rebuilt(network, {name: tensor.to("meta") for name, tensor in tensors.items()})
     dtype = next((p.dtype for p in on_meta.parameters()), None)
-    walk = _Walk(fx.GraphModule(on_meta.eval(), plan.graph), plan, input_shape[0])
+    walk = _Walk(fx.GraphModule(on_meta.eval(), plan.graph), plan)
     with ShapesOnly():
         walk.run(torch.empty((1, *input_shape), device="meta", dtype=dtype))
     constants, makes, takes = zip(*walk.terms, strict=True)
@@ -99,33 +100,26 @@ def multiply_adds_model(
 class _Walk(fx.Interpreter):
     """Runs the graph on shapes and notes a term for each operation that counts."""
 
-    def __init__(self, module: fx.GraphModule, plan: SlicingPlan, in_channels: int) -> None:
+    def __init__(self, module: fx.GraphModule, plan: SlicingPlan) -> None:
         super().__init__(module)
         self.plan = plan
-        self.in_channels = in_channels
         self.terms: list[tuple[float, Tensor, Tensor]] = []
         self.once = self._counted(torch.tensor([plan.channels]))
 
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
-        layer = self._layer(n)
+        layer = self.module.get_submodule(str(n.target)) if n.op == "call_module" else None
         if isinstance(layer, _WEIGHTED):
             made, taken = (self._along_weight(n, dim) for dim in (0, 1))
             positions = value.numel() // layer.weight.shape[0]
             kernel = layer.weight[0, 0].numel()
             self.terms.append((positions * kernel, made, taken))
-        elif isinstance(layer, nn.BatchNorm2d):
-            of_input = self._counted(self._channels(n.all_input_nodes[0]))
-            each = value.shape[2:].numel() * (2 if layer.affine else 1)
-            self.terms.append((each, of_input, self.once))
-        elif (n.target if layer is None else type(layer)) in _ADAPTIVE_POOLS:
-            source = n.all_input_nodes[0]
-            of_input = self._counted(self._channels(source))
-            self.terms.append((self.env[source].shape[2:].numel(), of_input, self.once))
+        elif n.name in self.plan.worked_on:
+            channels = self.plan.worked_on[n.name]
+            each = _of_input(n, layer) * self.env[n.all_input_nodes[0]].numel()
+            each += _of_output(n, layer) * value.numel()
+            self.terms.append((each / len(channels), self._counted(channels), self.once))
         return value
-
-    def _layer(self, node: fx.Node) -> nn.Module | None:
-        return self.module.get_submodule(str(node.target)) if node.op == "call_module" else None
 
     def _along_weight(self, node: fx.Node, dim: int) -> Tensor:
         name = f"{node.target}.weight"
@@ -135,19 +129,31 @@ class _Walk(fx.Interpreter):
         size: int = self.module.get_parameter(name).shape[dim]
         return self.once * size
 
-    def _channels(self, node: fx.Node) -> Tensor:
-        """The entries of an activation's channels: those of the layers that it comes from."""
-        layer = self._layer(node)
-        if node.op == "placeholder":
-            return torch.full((self.in_channels,), self.plan.channels, dtype=torch.int64)
-        if isinstance(layer, _WEIGHTED):
-            return self.plan.entries[f"{node.target}.weight"][0]
-        if node.target is torch.cat:
-            joined: Tensor = torch.cat([self._channels(one) for one in node.all_input_nodes])
-            return joined
-        return self._channels(node.all_input_nodes[0])
-
     def _counted(self, entries: Tensor) -> Tensor:
         size = self.plan.channels + 1 + self.plan.outputs
         counts: Tensor = torch.bincount(entries, minlength=size)
         return counts.double()
+
+
+def _of_input(node: fx.Node, layer: nn.Module | None) -> int:
+    """What a norm or an adaptive mean costs for each value of its input."""
+    if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+        return 2 if layer.affine else 1
+    if isinstance(layer, nn.InstanceNorm2d | nn.GroupNorm | nn.LayerNorm):
+        return 4 if layer.weight is None else 5
+    if node.target in (F.layer_norm, F.group_norm):
+        return 4 if _argument(node, 2, "weight") is None else 5
+    return int((node.target if layer is None else type(layer)) in _ADAPTIVE_POOLS)
+
+
+def _of_output(node: fx.Node, layer: nn.Module | None) -> int:
+    """What an interpolation costs for each value that it gives."""
+    if isinstance(layer, nn.Upsample):
+        return _INTERPOLATIONS.get(layer.mode, 0)
+    if node.target is F.interpolate:
+        return _INTERPOLATIONS.get(_argument(node, 3, "mode") or "nearest", 0)
+    return 0
+
+
+def _argument(node: fx.Node, position: int, name: str) -> Any:
+    return node.args[position] if position < len(node.args) else node.kwargs.get(name)

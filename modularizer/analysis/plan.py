@@ -90,6 +90,9 @@ class SlicingPlan:
             one: a layer's kernels or inputs, or a segment's channels. Those that hold all of
             another one's are left out.
         mixing: name of a norm, or of the weight of a functional one -> how it mixes channels.
+        normalised: name of an instance norm -> int64 entries of its input's channels: it may have
+            no tensors that tell.
+        worked_on: node name of a norm, pool or interpolation -> the same of its input's channels.
         graph: the traced network.
         observations: node name -> int64 (C,), the channel that each of its feature maps belongs
             to, or ``channels`` where it is read at another node: each channel's importance is
@@ -108,6 +111,8 @@ class SlicingPlan:
     consumers: Mapping[str, Tensor]
     layer_channels: Mapping[str, Tensor]
     mixing: Mapping[str, Mixing]
+    normalised: Mapping[str, Tensor]
+    worked_on: Mapping[str, Tensor]
     graph: fx.Graph = field(repr=False)
     observations: Mapping[str, Tensor] = field(repr=False)
     selections: Mapping[str, Selection] = field(repr=False)

@@ -59,6 +59,8 @@ def make_plan(
             name: Mixing(numbering.entries(one.ids), one.dim, one.dims)
             for name, one in findings.statistics.items()
         },
+        normalised={name: numbering.entries(ids) for name, ids in findings.normalised.items()},
+        worked_on={node: numbering.entries(ids) for node, ids in findings.worked_on.items()},
         graph=graph,
         observations=_observations(
             {name: numbering.entries(ids) for name, ids in walk.observable.items()}, channels

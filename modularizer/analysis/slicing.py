@@ -33,8 +33,17 @@ def sliced(network: nn.Module, plan: SlicingPlan, alive: Tensor) -> nn.Module:
                     cut = cut.index_select(dim, index.to(device))
             tensors[name] = cut.clone() if cut.data_ptr() == tensor.data_ptr() else cut
         if plan.template is None:
-            return rebuilt(network, tensors)
+            return _counting(rebuilt(network, tensors), plan, alive)
         for name, selection in plan.selections.items():
             index = selection.index(alive)
             tensors[f"{name}.index"] = index if device.type == "meta" else index.to(device)
-        return rebuilt(plan.template, tensors)
+        return _counting(rebuilt(plan.template, tensors), plan, alive)
+
+
+def _counting(smaller: nn.Module, plan: SlicingPlan, alive: Tensor) -> nn.Module:
+    """Let instance norms without tensors know how many channels there are."""
+    for name, entries in plan.normalised.items():
+        layer = smaller.get_submodule(name)
+        assert isinstance(layer, nn.InstanceNorm2d)
+        layer.num_features = int(alive[entries].sum())
+    return smaller

@@ -146,6 +146,7 @@ def _expected(plan: SlicingPlan, alive: Tensor, findings: Collected) -> Compared
             for name, by_dim in plan.entries.items()
         },
         consumers={name: left(entries) for name, entries in plan.consumers.items()},
+        normalised={name: left(entries) for name, entries in plan.normalised.items()},
         decisions=findings.decisions,
     )
 

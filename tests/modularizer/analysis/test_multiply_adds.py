@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from modularizer.analysis.keeping import keeping_each_layer
 from modularizer.analysis.multiply_adds import multiply_adds_model
 from modularizer.analysis.plan import SlicingPlan
 from modularizer.analysis.tracing import slicing_plan
@@ -35,6 +37,49 @@ class Joined(nn.Module):
         return scores
 
 
+class Cut(nn.Module):
+    """Halves of the channels, a batch norm and pools on each, joined over space and channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, stride=2)
+        self.norm = nn.BatchNorm2d(4)
+        self.second = nn.Conv2d(4, 6, 3)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.last = nn.BatchNorm1d(10, affine=False)
+        self.out = nn.Linear(10, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = self.first(x).relu().chunk(2, dim=1)
+        left, right = self.norm(left), self.second(right)
+        both = [self.pool(torch.cat([left, left], dim=2)), self.pool(right)]
+        scores: Tensor = self.out(self.last(torch.cat(both, dim=1).flatten(1)))
+        return scores[:, 1:4]
+
+
+class Normed(nn.Module):
+    """Norms of all kinds, and maps that are made larger."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3, stride=2)
+        self.instance = nn.InstanceNorm2d(6)
+        self.second = nn.Conv2d(6, 4, 3, stride=2)
+        self.whole = nn.GroupNorm(1, 4)
+        self.up = nn.Upsample(scale_factor=2)
+        self.third = nn.Conv2d(4, 6, 3)
+        self.pairs = nn.GroupNorm(3, 6)
+        self.scale = nn.Parameter(torch.ones(6))
+        self.out = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.up(self.whole(self.second(self.instance(self.first(x)))))
+        x = F.interpolate(self.pairs(self.third(x)), scale_factor=2, mode="bilinear")
+        x = F.layer_norm(x.permute(0, 2, 3, 1), self.scale.shape, self.scale)
+        scores: Tensor = self.out(x.mean((1, 2)))
+        return scores
+
+
 NETWORKS = {
     "simcnn": lambda: simcnn(4, width_multiplier=1 / 8),
     "simcnn of 64 pixels, two halvings": lambda: simcnn(
@@ -45,6 +90,8 @@ NETWORKS = {
         ArchitectureSpec(name="torchvision.resnet18", arguments={"num_classes": 3})
     ),
     "concatenation": Joined,
+    "channels cut": Cut,
+    "norms": Normed,
 }
 
 
@@ -52,9 +99,7 @@ def random_masks(plan: SlicingPlan, seed: int = 0) -> Tensor:
     share = torch.tensor([0.3, 0.6, 0.9])[torch.arange(plan.outputs) % 3]
     generator = torch.Generator().manual_seed(seed)
     masks = torch.rand(plan.outputs, plan.channels, generator=generator) < share[:, None]
-    for segment in plan.segments:
-        masks[:, segment.start] = True
-    return masks
+    return keeping_each_layer(masks, torch.zeros(plan.channels), plan)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

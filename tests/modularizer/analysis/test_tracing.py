@@ -27,6 +27,7 @@ class Net(nn.Module):
         self.also = nn.Conv2d(4, 4, 3, padding=1)
         self.other = nn.Conv2d(4, 2, 1)
         self.up = nn.ConvTranspose2d(4, 4, 3, padding=1)
+        self.forgetful = nn.BatchNorm2d(4, track_running_stats=False)
         self.norm = nn.LocalResponseNorm(2)
         self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
         self.weighted = weight_norm(nn.Conv2d(4, 4, 3, padding=1))
@@ -122,6 +123,10 @@ REFUSED: dict[str, tuple[Callable[[Net, Tensor], Any], str]] = {
     "a convolution and a linear layer that make scores": (
         convolution_and_linear_score,
         r"once a single score is kept, also \(Conv2d\) has no kernel left",
+    ),
+    "a batch norm without running statistics": (
+        lambda net, x: flat(net, net.forgetful(x)),
+        r"forgetful \(BatchNorm2d\): keeps no running statistics.*other images",
     ),
     "no batch of features": (
         lambda net, x: net.head(x.flatten(1)[:, :64].squeeze()),
