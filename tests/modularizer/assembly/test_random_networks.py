@@ -128,6 +128,38 @@ class Scaled(nn.Module):
         return self.scale * x + self.shift.view(1, -1, 1, 1)
 
 
+class CutFeatures(nn.Module):
+    """Features, some after a linear layer and some without one, then scores of some rows."""
+
+    def __init__(self, width: int, draw: random.Random) -> None:
+        super().__init__()
+        self.cut = draw.randint(1, width - 1)
+        self.hidden = nn.Linear(self.cut, 4)
+        self.rows = slice(*draw.choice([(0, None, 2), (2, 5, 1), (1, 4, 1), (1, None, 2)]))
+        self.swapped = draw.random() < 0.5
+        self.out = nn.Linear(4 + width - self.cut, 6 if self.rows.step == 2 else 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = x.mean((2, 3))
+        taken, rest = features.split([self.cut, features.shape[1] - self.cut], 1)
+        scores: Tensor = self.out(torch.cat([rest, self.hidden(taken).relu()], 1))[:, self.rows]
+        return torch.cat([scores[:, 2:], scores[:, :2]], 1) if self.swapped else scores
+
+
+class ConvolutionScores(nn.Module):
+    """Scores are means of a convolution's maps: some of them, or differences of two."""
+
+    def __init__(self, width: int, draw: random.Random) -> None:
+        super().__init__()
+        self.differences = draw.random() < 0.5
+        self.head = nn.Conv2d(width, draw.randint(7, 8), 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps: Tensor = self.head(x)
+        maps = maps[:, :3] - maps[:, 3:6] if self.differences else maps[:, 1:6:2]
+        return maps.mean((2, 3))
+
+
 PIECES = (Residual, Residual, Branches, PartlyAdded, Excited, HalfShuffled, Scaled)
 
 
@@ -145,6 +177,10 @@ def random_network(seed: int) -> tuple[nn.Module, tuple[int, int, int]]:
         if pools < 2 and draw.random() < 0.4:
             pieces.append(draw.choice([nn.MaxPool2d, nn.AvgPool2d])(2))
             pools += 1
+    head = draw.random()
+    if head < 0.4:
+        pieces.append((CutFeatures if head < 0.2 else ConvolutionScores)(width, draw))
+        return nn.Sequential(*pieces), (channels, 4, 8)
     after = 4 // 2**pools * (8 // 2**pools)
     hidden = draw.randint(2, 5)
     if draw.random() < 0.5:
