@@ -87,4 +87,6 @@ def test_channels_that_are_concatenated_are_read_at_the_last_place_that_shows_th
         rows.append(torch.cat([made.sum((0, 2, 3)) for made in seen]) / len(of_class))
         seen.clear()
     # the stem and two convolutions after the last norm's activation, the third as it is
-    torch.testing.assert_close(importance(network, plan, images), torch.stack(rows))
+    torch.testing.assert_close(
+        importance(network, plan, [[one] for one in images]), torch.stack(rows)
+    )
