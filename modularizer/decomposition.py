@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from modularizer.analysis.keeping import keeping_each_layer
 from modularizer.analysis.plan import SlicingPlan
 from modularizer.analysis.sensitivity import Sensitivity, measure_sensitivity
 from modularizer.analysis.tracing import slicing_plan
+from modularizer.analysis.trial import masks_removing_each
 from modularizer.assembly.class_module import ClassModule
 from modularizer.assembly.decode import decode
 from modularizer.assembly.masking import verify_decoded
@@ -322,7 +324,7 @@ def _has_images(split: ImageSet, class_name: str) -> bool:
 
 
 def _require_sliceable(strong: Classifier, plan: SlicingPlan, images: Tensor) -> None:
-    """Decode two masks and compare, before any work: a plan that is wrong is found here."""
+    """Remove every channel once and compare, before any work: a wrong plan is found here."""
     with inference(strong.network):
         if not torch.isfinite(strong.network(images)).all():
             raise ModularizerError(
@@ -331,14 +333,10 @@ def _require_sliceable(strong: Classifier, plan: SlicingPlan, images: Tensor) ->
             )
     if not plan.segments:
         raise PlanError("the network has no convolution whose kernels could be removed")
-    half = torch.arange(plan.channels) % 2 == 0
-    outputs = (0, plan.outputs - 1)
     try:
-        for kept, output in zip((half, ~half), outputs, strict=True):  # every channel goes once
-            for segment in plan.segments:
-                if not kept[segment.channels].any():
-                    kept[segment.start] = True
-            kept = keeping_each_layer(kept, torch.zeros(plan.channels), plan)
+        for kept, output in zip(
+            masks_removing_each(plan), cycle((0, plan.outputs - 1)), strict=False
+        ):
             _class_module(strong, plan, kept, output, images)
     except DecodeError as error:
         raise PlanError(f"the network can't be sliced: {error}") from error

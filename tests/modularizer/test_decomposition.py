@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from modularizer.analysis.trial import masks_removing_each
 from modularizer.architectures.rescnn import simple_rescnn
 from modularizer.architectures.spec import ArchitectureSpec
 from modularizer.assembly.composed import ComposedClassifier
@@ -187,7 +188,7 @@ def test_passes_are_counted_and_fewer_than_running_everything_on_everything() ->
     # Each image through a head of one output is a pass; the strong model itself, the draws and
     # the checks before and after come on top.
     judged = classes * images * (1 + SETTINGS.random_draws)
-    checked = 2 * 2 + classes * 32
+    checked = 2 * len(masks_removing_each(found.plan)) + classes * 32
     counted_here = found.passes["search"] + found.passes["sensitivity"]
     assert run["images"] == counted_here + judged + checked
 
