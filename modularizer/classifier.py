@@ -33,6 +33,14 @@ def takes_channels_last(network: nn.Module, prepared: Tensor) -> bool:
     return True
 
 
+def channels_outermost(prepared: Tensor) -> Tensor:
+    """A copy laid out in memory as torch does by itself.
+
+    ``contiguous()`` is no way to it: images of one channel count as contiguous in either layout.
+    """
+    return prepared.clone(memory_format=torch.contiguous_format)
+
+
 class ImageNetwork(nn.Module):
     """A network with its preprocessing, which gets images in a memory layout that it takes.
 
@@ -49,11 +57,11 @@ class ImageNetwork(nn.Module):
 
     def laid_out(self, prepared: Tensor) -> Tensor:
         """The same images, copied only if the network doesn't take them as they lie in memory."""
-        if prepared.is_contiguous() or not len(prepared):
+        if prepared.stride(1) != 1 or not len(prepared):  # channels are not innermost
             return prepared
         if self._any_layout is None:
             self._any_layout = takes_channels_last(self.network, prepared)
-        return prepared if self._any_layout else prepared.contiguous()
+        return prepared if self._any_layout else channels_outermost(prepared)
 
     def prepare(self, images: Tensor) -> Tensor:
         """The network's input, float32 (N, channels, *size), of uint8 images (N, H, W, C)."""

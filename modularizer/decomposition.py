@@ -26,6 +26,7 @@ from modularizer.errors import DataError, DecodeError, ModularizerError, PlanErr
 from modularizer.memory import MemoryPlan, plan_memory, require_memory_for_gradients
 from modularizer.preprocessing import as_tensor
 from modularizer.progress import ProgressCallback, ignore_progress
+from modularizer.search.bracket import require_few_combinations
 from modularizer.search.checkpoint import Checkpoint, Identity, weights_digest
 from modularizer.search.descent import gradient_search
 from modularizer.search.evolution import genetic_search
@@ -123,6 +124,8 @@ def decompose(
             f"the network gives {plan.outputs} scores, the model names "
             f"{len(strong.class_names)} classes; each class needs one score"
         )
+    if settings.search == "genetic" and not settings.bracket:
+        require_few_combinations(settings.candidates, len(strong.class_names))
     device = next(strong.parameters()).device
     if settings.precision == "tf32" and device.type != "cuda":
         raise ModularizerError("TF32 is a GPU's; on the CPU search in float32 or bfloat16")

@@ -12,7 +12,12 @@ from torch import Tensor, nn
 
 from modularizer.architectures.catalogue import build_network
 from modularizer.architectures.spec import ArchitectureSpec
-from modularizer.classifier import Classifier, inference, takes_channels_last
+from modularizer.classifier import (
+    Classifier,
+    channels_outermost,
+    inference,
+    takes_channels_last,
+)
 from modularizer.datasets.images import DataSplits, ImageSet
 from modularizer.errors import ArchitectureError, DataError, ModularizerError
 from modularizer.preprocessing import Preprocessing, as_tensor
@@ -112,13 +117,24 @@ def _fit(
     validation = _on_device(data.validation, preprocessing, device)
     try:
         if not takes_channels_last(network, validation[0]):
-            images, validation = images.contiguous(), (validation[0].contiguous(), validation[1])
-        _scores(network, validation[0][:1], 1)
+            images = channels_outermost(images)
+            validation = (channels_outermost(validation[0]), validation[1])
+        given = _scores(network, validation[0][:1], 1)
+    except TypeError as error:
+        raise ArchitectureError(
+            f"the network ({type(network).__name__}) must give one score a class, (N, classes), "
+            "and nothing else"
+        ) from error
     except RuntimeError as error:
         raise DataError(
             f"the network ({type(network).__name__}) doesn't take images prepared to shape "
             f"{tuple(images.shape[1:])}: {error}; set its in_channels and input_size to them"
         ) from error
+    if given.shape != (1, len(data.class_names)):
+        raise ArchitectureError(
+            f"the network ({type(network).__name__}) gives scores of shape {tuple(given.shape)} "
+            f"for one image; {len(data.class_names)} classes need (1, {len(data.class_names)})"
+        )
     order = torch.Generator().manual_seed(settings.seed)
     optimiser = torch.optim.SGD(
         network.parameters(),

@@ -83,7 +83,9 @@ def _explained(error: Exception) -> str:
 
     if isinstance(error, ValidationError):
         return "; ".join(
-            f"{'.'.join(map(str, one['loc'])) or error.title}: {one['msg']}, found {one['input']!r}"
+            f"--{str(one['loc'][0]).replace('_', '-')}: {one['msg']}, found {one['input']!r}"
+            if one["loc"]
+            else one["msg"].removeprefix("Value error, ")
             for one in error.errors()
         )
     if isinstance(error, OSError):

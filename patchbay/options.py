@@ -173,7 +173,7 @@ def _option_type(annotation: Any) -> Any:
         return _option_type(typing.get_args(annotation)[0])
     if origin is typing.Literal:
         return click.Choice(typing.get_args(annotation))
-    if origin is types.UnionType:  # with None, for what is left out
+    if origin in (types.UnionType, typing.Union):  # with None, for what is left out
         return _option_type(typing.get_args(annotation)[0])
     if origin is tuple:
         return CommaSeparated()

@@ -125,11 +125,8 @@ def run_bracket(
     missing = [label for label, count in enumerate(candidates.image_counts) if not count]
     if missing:
         raise ModularizerError(f"no validation image of class {missing}; each class needs some")
-    if passing is None and candidates.count**classes > MOST_MODELS:
-        raise ModularizerError(
-            f"{candidates.count} candidates of {classes} classes make {candidates.count}^{classes} "
-            f"models; without a bracket at most {MOST_MODELS:,} can be compared"
-        )
+    if passing is None:
+        require_few_combinations(candidates.count, classes)
     stages = _Stages(candidates, fitness, passing, keep is not None)
     order = torch.randperm(classes, generator=generator).tolist()
     teams = [stages.lone(label, None if keep is None else int(keep[label])) for label in order]
@@ -149,6 +146,19 @@ def run_bracket(
         fitness=float(values[best]),
         standing=torch.stack(stages.standing).cpu(),
     )
+
+
+def require_few_combinations(candidates: int, classes: int) -> None:
+    """Refuse to compare every combination where there are too many.
+
+    Raises:
+        ModularizerError: if there are more than `MOST_MODELS`.
+    """
+    if candidates**classes > MOST_MODELS:
+        raise ModularizerError(
+            f"{candidates} candidates of {classes} classes make {candidates}^{classes} models; "
+            f"without a bracket at most {MOST_MODELS:,} can be compared"
+        )
 
 
 class _Stages:

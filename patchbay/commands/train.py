@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -11,6 +11,10 @@ from modularizer.settings import TrainingSettings
 from patchbay import options
 from patchbay.console import emit, progress_bars, say
 from patchbay.session import load_splits, open_registry, require_device
+
+if TYPE_CHECKING:
+    from modularizer.architectures.spec import ArchitectureSpec
+    from modularizer.datasets.images import DataSplits
 
 
 def _known(_: click.Context, __: click.Parameter, name: str) -> str:
@@ -86,6 +90,7 @@ def train(
 
     data = load_splits(source, seed=data_seed, size=size, classes=classes)
     spec = ArchitectureSpec(name=architecture, arguments=_fitted(arguments, architecture, data))
+    _look_ahead(spec, data, kind)
     with progress_bars(quiet=as_json) as bar:
         trained = run_training(
             data,
@@ -106,6 +111,22 @@ def train(
         f"{trained.uri}: epoch {trained.result.epoch} of {settings.epochs}, validation accuracy "
         f"{trained.result.validation_accuracy:.3f}"
     )
+
+
+def _look_ahead(spec: ArchitectureSpec, data: DataSplits, kind: str) -> None:
+    """Before the first epoch: can the network be stored, and a strong one be taken apart?"""
+    from modularizer.analysis.tracing import slicing_plan
+    from modularizer.architectures.catalogue import build_network
+    from modularizer.errors import PlanError
+
+    arguments = {"num_classes": len(data.class_names), **spec.arguments}
+    network = build_network(spec.model_copy(update={"arguments": arguments}), device="meta")
+    if kind == "strong":
+        _, height, width, channels = data.train.images.shape
+        try:
+            slicing_plan(network, (channels, height, width))
+        except PlanError as error:
+            click.echo(f"note: modularize will refuse this network: {error}", err=True)
 
 
 def _fitted(arguments: tuple[tuple[str, Any], ...], architecture: str, data: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from modularizer.architectures.rescnn import simple_rescnn
 from modularizer.architectures.spec import ArchitectureSpec
 from modularizer.assembly.composed import ComposedClassifier
 from modularizer.assembly.masking import masked
-from modularizer.classifier import Classifier, predict
+from modularizer.classifier import Classifier, channels_outermost, predict
 from modularizer.cost import count_cost
 from modularizer.datasets.images import DataSplits, ImageSet
 from modularizer.decomposition import Parts, Resources, decompose
@@ -433,9 +433,9 @@ HUNDRED = {"num_classes": 100, "widths": [16], "in_channels": 1, "input_size": 8
 class WithView(nn.Module):
     """The commonest idiom there is: ``view`` after a convolution, its width left to torch."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(3, 6, 3, padding=1)
+        self.conv = nn.Conv2d(channels, 6, 3, padding=1)
         self.out = nn.Linear(6 * 64, 3)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -444,20 +444,23 @@ class WithView(nn.Module):
         return scores
 
 
-def test_a_network_that_takes_contiguous_images_alone_is_served_too() -> None:
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_network_that_takes_contiguous_images_alone_is_served_too(channels: int) -> None:
     def coloured(images: ImageSet) -> ImageSet:
-        return ImageSet(images.images.repeat(3, axis=3), images.labels, NAMES)
+        return ImageSet(images.images.repeat(channels, axis=3), images.labels, NAMES)
 
     train, validation, test = map(coloured, (DATA.train, DATA.validation, DATA.test))
     data = DataSplits(train, validation, test, "bars")
     torch.manual_seed(0)
-    network = WithView()
-    prepare = Preprocessing(size=(8, 8), channels=3, mean=(0.4,) * 3, std=(0.3,) * 3)
+    network = WithView(channels)
+    prepare = Preprocessing(
+        size=(8, 8), channels=channels, mean=(0.4,) * channels, std=(0.3,) * channels
+    )
     images, labels = prepare.prepare(torch.from_numpy(data.train.images)), data.train.labels
     optimiser = torch.optim.SGD(network.parameters(), lr=0.05)
     for _ in range(60):
         optimiser.zero_grad()
-        scores = network(images.contiguous())
+        scores = network(channels_outermost(images))
         nn.functional.cross_entropy(scores, torch.from_numpy(labels)).backward()
         optimiser.step()
     with pytest.raises(RuntimeError, match="view size"):
