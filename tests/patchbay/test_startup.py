@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -51,8 +52,9 @@ def test_ctrl_c_while_training_ends_with_one_message_and_registers_nothing(tmp_p
             sleep(0.2)
         sleep(4)  # into the epochs
         while process.poll() is None and monotonic() < deadline:
-            process.send_signal(signal.SIGINT)  # again: an import may swallow the first
-            sleep(2)
+            process.send_signal(signal.SIGINT)  # again after a while: an import may swallow one
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=20)
         process.kill()
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
