@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchbay.demo import recipe
+from patchbay.session import cores
 
 if TYPE_CHECKING:
     from modularizer.datasets.images import DataSplits
@@ -93,6 +94,7 @@ def tell_story(registry: Registry, bars: Bars) -> Story:
     """
     from modularizer.datasets.recipes import load_data
     from modularizer.datasets.weak_sets import DIGITS_STRONG, digits_weak_classes
+    from modularizer.decomposition import Resources
     from modularizer.pipeline import run_decomposition, run_training
 
     data = load_data("digits", seed=recipe.SEED)
@@ -113,6 +115,7 @@ def tell_story(registry: Registry, bars: Bars) -> Story:
         strong_uri=strong.uri,
         settings=recipe.DECOMPOSITION,
         sink=registry,
+        resources=Resources(workers=cores()),
         progress=bars("class modules"),
     )
     targets = tuple(
