@@ -83,7 +83,7 @@ def _explained(error: Exception) -> str:
 
     if isinstance(error, ValidationError):
         return "; ".join(
-            f"--{str(one['loc'][0]).replace('_', '-')}: {one['msg']}, found {one['input']!r}"
+            f"{'.'.join(map(str, one['loc']))}: {one['msg']}, found {one['input']!r}"
             if one["loc"]
             else one["msg"].removeprefix("Value error, ")
             for one in error.errors()
