@@ -19,7 +19,6 @@ from modularizer.architectures.spec import ArchitectureSpec
 from modularizer.classifier import Classifier
 from modularizer.datasets.images import DataSplits, ImageSet
 from modularizer.datasets.splits import require_every_class
-from modularizer.errors import ModularizerError
 from modularizer.memory import plan_memory
 from modularizer.preprocessing import Preprocessing, as_tensor
 from modularizer.progress import ProgressCallback, ignore_progress
@@ -238,16 +237,3 @@ def open_workbench(
         )
         scorer.forget()
         yield Workbench(subject, scorer, weight, sensitivity, accuracy)
-
-
-def require_device(name: str, precision: str = "float32") -> torch.device:
-    """A device by name.
-
-    Raises:
-        ModularizerError: if this machine doesn't have it, or it has no such arithmetic.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ModularizerError("there is no GPU here that torch can use; leave --device out")
-    if name == "cpu" and precision == "tf32":
-        raise ModularizerError("tf32 is arithmetic of GPUs; give --device cuda, too")
-    return torch.device(name)

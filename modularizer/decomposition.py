@@ -22,6 +22,7 @@ from modularizer.assembly.masking import verify_decoded
 from modularizer.classifier import Classifier, inference
 from modularizer.datasets.images import DataSplits, ImageSet
 from modularizer.datasets.splits import with_validation_images
+from modularizer.devices import require_device
 from modularizer.errors import DataError, DecodeError, ModularizerError, PlanError
 from modularizer.memory import MemoryPlan, plan_memory, require_memory_for_gradients
 from modularizer.preprocessing import as_tensor
@@ -127,8 +128,7 @@ def decompose(
     if settings.search == "genetic" and not settings.bracket:
         require_few_combinations(settings.candidates, len(strong.class_names))
     device = next(strong.parameters()).device
-    if settings.precision == "tf32" and device.type != "cuda":
-        raise ModularizerError("TF32 is a GPU's; on the CPU search in float32 or bfloat16")
+    require_device(device.type, settings.precision)
     largest = min(settings.batch_size, len(data.validation))
     probe = strong.prepare(as_tensor(data.validation.images[:largest], device))
     _require_sliceable(strong, plan, probe[:2])

@@ -83,8 +83,7 @@ def free_bytes(device: torch.device) -> int:
     """Memory that is free on a device; on the CPU within the control group's limit."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    free = [_available(), *_group_room()]
-    return max(min(one for one in free if one is not None), 0)
+    return max(min([_available(), *_group_room()]), 0)
 
 
 def _available() -> int:

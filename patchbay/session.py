@@ -83,19 +83,6 @@ def files_folder(home: Path | None) -> Path:
     return folder
 
 
-def require_device(name: str) -> str:
-    """The device, if it is there.
-
-    Raises:
-        click.ClickException: if it is not.
-    """
-    import torch
-
-    if name == "cuda" and not torch.cuda.is_available():
-        raise click.ClickException("torch finds no CUDA device here; use --device cpu")
-    return name
-
-
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -159,7 +159,7 @@ class _Asked:
     help="With --ablation: seeds that each row is run with, from --seed on.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**62), default=0, show_default=True)
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@options.device
 @click.option(
     "--precision",
     type=click.Choice(["float32", "tf32", "bfloat16"]),
@@ -330,7 +330,8 @@ def _subject(asked: _Asked, bar: Bars) -> Subject:
     """The registered model that was asked for, or one that is trained now."""
     import torch
 
-    from benchmarks.subject import EPOCHS, Subject, require_device, train_subject
+    from benchmarks.subject import EPOCHS, Subject, train_subject
+    from modularizer.devices import require_device
 
     torch.set_num_threads(asked.threads)
     device = require_device(asked.device, asked.precision)

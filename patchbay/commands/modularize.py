@@ -18,7 +18,6 @@ from patchbay.session import (
     kept_search,
     load_splits,
     open_registry,
-    require_device,
 )
 
 if TYPE_CHECKING:
@@ -57,11 +56,12 @@ def modularize(
     settings = DecompositionSettings(**values)
     registry = open_registry(home, threads=threads, addresses=[model], reads_only=True)
     from modularizer.decomposition import Resources, identity_of
+    from modularizer.devices import require_device
     from modularizer.pipeline import run_decomposition
     from registry.naming import class_module_name
 
     version = registry.find(model)
-    strong = registry.load_classifier(version.uri).to(require_device(device))
+    strong = registry.load_classifier(version.uri).to(require_device(device, settings.precision))
     data = load_splits(source, seed=data_seed, size=size, classes=strong.class_names)
     for class_name in strong.class_names:
         registry.require_name_for(class_module_name(version.name, class_name), "class_module")

@@ -10,7 +10,7 @@ import click
 from modularizer.settings import TrainingSettings
 from patchbay import options
 from patchbay.console import emit, progress_bars, say
-from patchbay.session import load_splits, open_registry, require_device
+from patchbay.session import load_splits, open_registry
 
 if TYPE_CHECKING:
     from modularizer.architectures.spec import ArchitectureSpec
@@ -86,6 +86,7 @@ def train(
     registry = open_registry(home, threads=threads)
     registry.require_name_for(name, kind)
     from modularizer.architectures.spec import ArchitectureSpec
+    from modularizer.devices import require_device
     from modularizer.pipeline import run_training
 
     data = load_splits(source, seed=data_seed, size=size, classes=classes)
@@ -100,7 +101,7 @@ def train(
             settings=settings,
             sink=registry,
             stop=stop,
-            device=require_device(device),
+            device=require_device(device).type,
             progress=bar(name),
         )
     metrics = dict(trained.record.metrics)

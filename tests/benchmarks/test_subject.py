@@ -6,10 +6,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.subject import require_device, train_subject
+from benchmarks.subject import train_subject
 from modularizer.classifier import predict
 from modularizer.datasets.recipes import load_data
 from modularizer.datasets.splits import even_shares, with_validation_images
+from modularizer.devices import require_device
 from modularizer.errors import DataError, ModularizerError
 from tests.benchmarks.samples import subject
 

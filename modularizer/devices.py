@@ -1,0 +1,24 @@
+"""Where networks run."""
+
+from __future__ import annotations
+
+import torch
+
+from modularizer.errors import ModularizerError
+
+
+def require_device(name: str, precision: str = "float32") -> torch.device:
+    """A device by name.
+
+    Args:
+        name: ``cpu`` or ``cuda``.
+        precision: the arithmetic that is wanted there.
+
+    Raises:
+        ModularizerError: if this machine doesn't have it, or it has no such arithmetic.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ModularizerError("there is no GPU here that torch can use; leave --device out")
+    if name == "cpu" and precision == "tf32":
+        raise ModularizerError("tf32 is arithmetic of GPUs; give --device cuda, too")
+    return torch.device(name)
