@@ -15,7 +15,7 @@ def conv_block(in_channels: int, kernels: int, *, batch_norm: bool) -> nn.Sequen
     layers: list[nn.Module] = [nn.Conv2d(in_channels, kernels, 3, padding=1)]
     if batch_norm:
         layers.append(nn.BatchNorm2d(kernels))
-    return nn.Sequential(*layers, nn.ReLU())
+    return nn.Sequential(*layers, nn.ReLU(inplace=True))
 
 
 def initialise_convolutions(network: nn.Module) -> None:

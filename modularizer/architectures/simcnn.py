@@ -57,7 +57,7 @@ class SimCNN(nn.Module):
         head: list[nn.Module] = []
         width *= side * side
         for size in hidden:
-            head += [nn.Dropout(dropout), nn.Linear(width, size), nn.ReLU()]
+            head += [nn.Dropout(dropout), nn.Linear(width, size), nn.ReLU(inplace=True)]
             width = size
         self.classifier = nn.Sequential(*head, nn.Linear(width, num_classes))
         initialise_convolutions(self)
