@@ -18,7 +18,7 @@ from modularizer.analysis.tracing import slicing_plan
 from modularizer.architectures.catalogue import build_network
 from modularizer.architectures.spec import ArchitectureSpec
 from modularizer.assembly.decode import decode
-from modularizer.search.bracket import run_bracket
+from modularizer.search.bracket import Asked, run_bracket
 from modularizer.search.diversity import jaccard_distances
 from modularizer.search.fitness import Fitness, FittestPass
 
@@ -57,9 +57,12 @@ class KnownScores:
         self.kernels = torch.ones(size.channels, dtype=torch.int64)
         self.diff_seconds = 0.0
 
-    def scores(self, label: int, candidates: Tensor, image_classes: Sequence[int]) -> Tensor:
-        """Known scores: float32 (k, images)."""
-        return torch.cat([self.columns[label][one][candidates] for one in image_classes], dim=1)
+    def scores(self, asked: Sequence[Asked]) -> list[Tensor]:
+        """Known scores: of each float32 (k, images)."""
+        return [
+            torch.cat([self.columns[of.label][one][of.candidates] for one in of.image_classes], 1)
+            for of in asked
+        ]
 
     def distances(self, first: int, of_first: Tensor, second: int, of_second: Tensor) -> Tensor:
         """Jaccard distances, timed."""

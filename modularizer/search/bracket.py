@@ -8,8 +8,9 @@ only on images of the classes that it meets, and no further than it gets.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -20,6 +21,21 @@ from modularizer.search.fitness import Fitness, Passing
 
 MOST_MODELS = 1_000_000
 """How many models a bracket without stages may hold at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Scores that a bracket needs next.
+
+    Attributes:
+        label: the class whose scores they are.
+        candidates: int64 (k,), which of its candidates, each once.
+        image_classes: on the images of these classes.
+    """
+
+    label: int
+    candidates: Tensor
+    image_classes: Sequence[int]
 
 
 class Candidates(Protocol):
@@ -35,16 +51,11 @@ class Candidates(Protocol):
         """Candidates a class."""
         ...
 
-    def scores(self, label: int, candidates: Tensor, image_classes: Sequence[int]) -> Tensor:
-        """Scores of class ``label`` that some of its candidates give.
-
-        Args:
-            label: whose candidates.
-            candidates: int64 (k,), each once.
-            image_classes: on the images of these classes.
+    def scores(self, asked: Sequence[Asked]) -> list[Tensor]:
+        """All scores of a stage, so that they can be found side by side.
 
         Returns:
-            float32 (k, images), in the order of ``image_classes``.
+            For each that is asked float32 (k, images), in the order of its ``image_classes``.
         """
         ...
 
@@ -74,7 +85,20 @@ class BracketResult:
     standing: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class _Column:
+    """The candidates of one class in a team's models.
+
+    Attributes:
+        distinct: int64 (k,), each once.
+        where: int64 (models,), which of them a model has.
+    """
+
+    distinct: Tensor
+    where: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class _Team:
     """Composed models of some classes.
 
@@ -93,6 +117,11 @@ class _Team:
     winning: Tensor | None
     distance: Tensor
     accuracy: Tensor
+
+    @cached_property
+    def columns(self) -> list[_Column]:
+        """The models' candidates, class by class."""
+        return [_Column(*column.unique(return_inverse=True)) for column in self.members.T]
 
 
 def run_bracket(
@@ -131,9 +160,9 @@ def run_bracket(
     order = torch.randperm(classes, generator=generator).tolist()
     teams = [stages.lone(label, None if keep is None else int(keep[label])) for label in order]
     while len(teams) > 1:
-        pairs = zip(teams[0::2], teams[1::2], strict=False)
+        pairs = list(zip(teams[0::2], teams[1::2], strict=False))
         waiting = teams[len(teams) // 2 * 2 :]
-        teams = [stages.merge(a, b) for a, b in pairs] + waiting
+        teams = stages.merge(pairs) + waiting
     (final,) = teams
     values = fitness(final.accuracy, final.distance / _pairs(classes))
     best = int(values.argmax())
@@ -193,10 +222,16 @@ class _Stages:
             accuracy=torch.ones(count, dtype=torch.float64),
         )
 
-    def merge(self, first: _Team, second: _Team) -> _Team:
-        """Score every model of the first team with every model of the second; keep the best."""
-        first_won, second_bar = self._scores(first, second)
-        second_won, first_bar = self._scores(second, first)
+    def merge(self, pairs: Sequence[tuple[_Team, _Team]]) -> list[_Team]:
+        """One stage: of each pair every model with every other; the best of them."""
+        asked = [one for a, b in pairs for one in (*_asked(a, b), *_asked(b, a))]
+        found = iter(self.candidates.scores(asked))
+        given = zip(asked, found, strict=True)
+        return [self._merged(first, second, given) for first, second in pairs]
+
+    def _merged(self, first: _Team, second: _Team, given: Iterator[tuple[Asked, Tensor]]) -> _Team:
+        first_won, second_bar = self._scores(first, second, given)
+        second_won, first_bar = self._scores(second, first, given)
         classes = first.classes + second.classes
         right = _count_right(first_won, first_bar) + _count_right(second_won, second_bar).T
         accuracy = right.to(torch.float64) / (first_won.shape[1] + second_won.shape[1])
@@ -235,8 +270,15 @@ class _Stages:
             return kept
         return torch.cat([kept, 1 + self.passing.chosen(fitness[1:], accuracy[1:], classes)])
 
-    def _scores(self, team: _Team, other: _Team) -> tuple[Tensor, Tensor]:
+    def _scores(
+        self, team: _Team, other: _Team, given: Iterator[tuple[Asked, Tensor]]
+    ) -> tuple[Tensor, Tensor]:
         """A team's winning scores on its images, and what it gives on the other team's images.
+
+        Args:
+            team: whose models.
+            other: the team that it meets.
+            given: what was asked for the two, and found; the team's part is taken.
 
         Returns:
             winning: float32 (models, images of the team).
@@ -244,12 +286,11 @@ class _Stages:
         """
         highest: Tensor | None = None
         winning = team.winning
-        for position, label in enumerate(team.classes):
-            distinct, where = team.members[:, position].unique(return_inverse=True)
-            own = () if team.winning is not None else (label,)
-            found = self.candidates.scores(label, distinct, (*own, *other.classes))
-            _require_finite(found, label, distinct)
-            if own:
+        for column, label in zip(team.columns, team.classes, strict=True):
+            _, found = next(given)
+            _require_finite(found, label, column.distinct)
+            where = column.where
+            if team.winning is None:
                 count = self.candidates.image_counts[label]
                 winning, found = found[:, :count][where], found[:, count:]
             bar = self._to_beat(label, found, other.classes)[where]
@@ -276,12 +317,10 @@ class _Stages:
         """Sum of distances across two teams: float64 (models of first, models of second)."""
         shape = (len(first.members), len(second.members))
         total = torch.zeros(shape, dtype=torch.float64, device=device)
-        of_second = [column.unique(return_inverse=True) for column in second.members.T]
-        for a, column in zip(first.classes, first.members.T, strict=True):
-            distinct, where = column.unique(return_inverse=True)
-            for b, (others, place) in zip(second.classes, of_second, strict=True):
-                between = self.candidates.distances(a, distinct, b, others)
-                total += between.to(device)[where][:, place]
+        for a, one in zip(first.classes, first.columns, strict=True):
+            for b, other in zip(second.classes, second.columns, strict=True):
+                between = self.candidates.distances(a, one.distinct, b, other.distinct)
+                total += between.to(device)[one.where][:, other.where]
         return total
 
     def _note_standing(self, team: _Team, best: Tensor, size: int) -> None:
@@ -290,6 +329,18 @@ class _Stages:
             known = self.standing[label].to(best.device)
             members = team.members[:, position].to(best.device)
             self.standing[label] = known.scatter_reduce(0, members, worth, "amax")
+
+
+def _asked(team: _Team, other: _Team) -> list[Asked]:
+    """What a team has to know to meet another; of its own images if it doesn't yet."""
+    return [
+        Asked(
+            label,
+            column.distinct,
+            (*(() if team.winning is not None else (label,)), *other.classes),
+        )
+        for label, column in zip(team.classes, team.columns, strict=True)
+    ]
 
 
 def _require_finite(scores: Tensor, label: int, candidates: Tensor) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from modularizer.analysis.plan import SlicingPlan
 from modularizer.assembly.decode import decode
+from modularizer.search.bracket import Asked
 from modularizer.search.diversity import jaccard_distances
 from modularizer.search.images import ClassImages
 
@@ -41,7 +43,15 @@ class Work:
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
+    """A candidate to be run.
+
+    Attributes:
+        mask: bool (channels,).
+        label: the output to score.
+        image_classes: whose images.
+    """
+
     mask: Tensor
     label: int
     image_classes: Sequence[int]
@@ -123,22 +133,25 @@ class CandidateScorer:
         Returns:
             float32 (k, images), on the network's device, in the order of ``image_classes``.
         """
-        return self._scored([_Job(mask, label, image_classes) for mask in masks])
+        return torch.stack(self.scored([Job(mask, label, image_classes) for mask in masks]))
 
-    def _scored(self, wanted: Sequence[_Job]) -> Tensor:
-        """What each job gives, run side by side where it isn't known: float32 (jobs, images)."""
-        jobs = {_key(one.label, one.mask): one for one in wanted}
-        missing = {
-            key: replace(
-                one,
-                image_classes=[
-                    image_class
-                    for image_class in one.image_classes
-                    if self._known_of(key).scores.get(image_class) is None
-                ],
+    def scored(self, wanted: Sequence[Job]) -> list[Tensor]:
+        """What each job gives, run side by side where it isn't known.
+
+        Args:
+            wanted: the same candidate may be there more than once, on the same classes' images.
+
+        Returns:
+            For each float32 (images,), in the order of its ``image_classes``.
+        """
+        keys = [_key(one.label, one.mask) for one in wanted]
+        jobs = dict(zip(keys, wanted, strict=True))
+        missing: dict[_Key, Job] = {}
+        for key, one in jobs.items():
+            known = self._known_of(key).scores
+            missing[key] = replace(
+                one, image_classes=[c for c in one.image_classes if known.get(c) is None]
             )
-            for key, one in jobs.items()
-        }
         to_run = {key: one for key, one in missing.items() if one.image_classes}
         found: dict[_Key, dict[int, Tensor]] = {}
         with self._arithmetic():
@@ -150,7 +163,7 @@ class CandidateScorer:
             key: self._gathered(key, one.image_classes, found.get(key, {}))
             for key, one in jobs.items()
         }
-        return torch.stack([rows[_key(one.label, one.mask)] for one in wanted])
+        return [rows[key] for key in keys]
 
     def _known_of(self, key: _Key) -> _Known:
         known = self._known.setdefault(key, _Known())
@@ -178,7 +191,7 @@ class CandidateScorer:
             parts.append(held)
         return torch.cat(parts)
 
-    def _run(self, job: _Job) -> _Done:
+    def _run(self, job: Job) -> _Done:
         began = perf_counter()
         candidate = decode(self.network, self.plan, job.mask, output=job.label)
         if self.precision == "bfloat16":
@@ -242,7 +255,8 @@ class CandidateScorer:
     def composed_accuracy(self, masks: Tensor) -> float:
         """The accuracy of the model composed of one mask a class: bool (classes, channels)."""
         classes = range(len(self.images.counts))
-        columns = self._scored([_Job(masks[label], label, classes) for label in classes])
+        given = self.scored([Job(masks[label], label, classes) for label in classes])
+        columns = torch.stack(given)
         labels = torch.arange(len(classes)).repeat_interleave(torch.tensor(self.images.counts))
         predicted = columns.argmax(dim=0).cpu()
         return float((predicted == labels).double().mean())
@@ -262,9 +276,17 @@ class Generation:
         self.image_counts = scorer.images.counts
         self.count = masks.shape[1]
 
-    def scores(self, label: int, candidates: Tensor, image_classes: Sequence[int]) -> Tensor:
-        """Scores of class ``label`` that some of its candidates give: float32 (k, images)."""
-        return self._scorer.scores(self._masks[label][candidates.cpu()], label, image_classes)
+    def scores(self, asked: Sequence[Asked]) -> list[Tensor]:
+        """Scores of a whole stage, its candidates run side by side: of each (k, images)."""
+        jobs = [
+            [
+                Job(self._masks[one.label][row], one.label, one.image_classes)
+                for row in one.candidates.tolist()
+            ]
+            for one in asked
+        ]
+        found = iter(self._scorer.scored([job for of_class in jobs for job in of_class]))
+        return [torch.stack(list(islice(found, len(of_class)))) for of_class in jobs]
 
     def distances(self, first: int, of_first: Tensor, second: int, of_second: Tensor) -> Tensor:
         """Jaccard distances between candidates of two classes: float32 (k of one, k of other)."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from modularizer.errors import ModularizerError
-from modularizer.search.bracket import BracketResult, run_bracket
+from modularizer.search.bracket import Asked, BracketResult, run_bracket
 from modularizer.search.diversity import jaccard_distances
 from modularizer.search.fitness import Fitness, FittestPass
 
@@ -47,11 +47,14 @@ class Case:
     def count(self) -> int:
         return self.candidates
 
-    def scores(self, label: int, candidates: Tensor, image_classes: Sequence[int]) -> Tensor:
-        assert len(candidates.unique()) == len(candidates)
-        self.asked += list(product([label], candidates.tolist(), image_classes))
-        columns = [self.columns[label][:, self.labels == one] for one in image_classes]
-        return torch.cat(columns, dim=1)[candidates]
+    def scores(self, asked: Sequence[Asked]) -> list[Tensor]:
+        found = []
+        for one in asked:
+            assert len(one.candidates.unique()) == len(one.candidates)
+            self.asked += list(product([one.label], one.candidates.tolist(), one.image_classes))
+            columns = [self.columns[one.label][:, self.labels == own] for own in one.image_classes]
+            found.append(torch.cat(columns, dim=1)[one.candidates])
+        return found
 
     def distances(self, first: int, of_first: Tensor, second: int, of_second: Tensor) -> Tensor:
         rows = self.between[first * self.candidates + of_first]

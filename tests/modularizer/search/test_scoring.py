@@ -13,6 +13,7 @@ from modularizer.analysis.tracing import slicing_plan
 from modularizer.architectures.rescnn import simple_rescnn
 from modularizer.assembly.masking import masked
 from modularizer.datasets.images import ImageSet
+from modularizer.search.bracket import Asked
 from modularizer.search.diversity import jaccard_distances
 from modularizer.search.images import ClassImages
 from modularizer.search.scoring import CandidateScorer, Generation
@@ -148,7 +149,10 @@ def test_a_generation_answers_for_its_masks(scorer: CandidateScorer) -> None:
     assert generation.count == 4
     assert list(generation.image_counts) == [10, 10, 10]
     rows = torch.tensor([3, 1])
-    assert torch.equal(generation.scores(1, rows, (2,)), scorer.scores(masks[1, rows], 1, (2,)))
+    asked = [Asked(1, rows, (2,)), Asked(0, torch.tensor([2]), (1, 0))]
+    first, second = generation.scores(asked)
+    assert torch.equal(first, scorer.scores(masks[1, rows], 1, (2,)))
+    assert torch.equal(second, scorer.scores(masks[0, 2:3], 0, (1, 0)))
     kernels = scorer.plan.kernels_per_channel
     expected = jaccard_distances(masks[0, rows], masks[2], kernels)
     assert torch.equal(generation.distances(0, rows, 2, torch.arange(4)), expected)
