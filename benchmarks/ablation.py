@@ -16,7 +16,6 @@ from benchmarks.subject import Workbench
 from modularizer.progress import Progress, ProgressCallback, ignore_progress
 from modularizer.search.evolution import genetic_search
 from modularizer.settings import DecompositionSettings
-from modularizer.software import software_versions
 
 SMALL_CLASSES = 3
 """Classes of the case that is small enough to compare every combination."""
@@ -188,11 +187,8 @@ class Ablation:
         self, bench: Workbench, variant: Variant, seed: int, progress: ProgressCallback
     ) -> dict[str, Any]:
         settings = variant.settings(self.base, seed)
-        task = {
-            **bench.identity(settings),
-            "alpha": self.base.alpha,
-            "software": software_versions("patchbay", "torch", "numpy"),
-        }
+        identity = bench.identity(settings)
+        task = {**identity.task, "alpha": self.base.alpha, "software": identity.software}
         digest = hashlib.sha256(json.dumps(task, sort_keys=True).encode()).hexdigest()
         path = None if self.folder is None else self.folder / f"run-{digest[:16]}.json"
         if path is not None and (kept := _kept(path, digest)) is not None:

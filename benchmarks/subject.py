@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -17,13 +17,13 @@ from modularizer.analysis.tracing import slicing_plan
 from modularizer.architectures.catalogue import build_network
 from modularizer.architectures.spec import ArchitectureSpec
 from modularizer.classifier import Classifier
-from modularizer.datasets.images import DataSplits, ImageSet
+from modularizer.datasets.images import DataSplits
 from modularizer.datasets.splits import require_every_class
-from modularizer.memory import plan_memory
-from modularizer.preprocessing import Preprocessing, as_tensor
+from modularizer.decomposition import identity_of
+from modularizer.preprocessing import Preprocessing
 from modularizer.progress import ProgressCallback, ignore_progress
-from modularizer.search.checkpoint import Checkpoint, Identity, weights_digest
-from modularizer.search.images import ClassImages
+from modularizer.search.checkpoint import Checkpoint, Identity
+from modularizer.search.opening import images_for, open_scorer
 from modularizer.search.scoring import CandidateScorer
 from modularizer.search.task import SearchTask
 from modularizer.settings import DecompositionSettings, TrainingSettings
@@ -54,7 +54,7 @@ class Subject:
     @property
     def device(self) -> torch.device:
         """Where the model is."""
-        return next(self.strong.parameters()).device
+        return self.strong.device
 
     def facts(self) -> dict[str, Any]:
         """What was measured on, as JSON values."""
@@ -168,14 +168,9 @@ class Workbench:
         """The sensitivity, for settings whose first candidates depend on it."""
         return None if settings.first_population == "random" else self.sensitivity
 
-    def identity(self, settings: DecompositionSettings) -> Mapping[str, Any]:
-        """What a search's result depends on, as JSON values."""
-        return {
-            "weights": weights_digest(self.subject.strong.network),
-            "data": self.subject.data.fingerprint,
-            "settings": settings.model_dump(mode="json"),
-            "device": self.subject.device.type,
-        }
+    def identity(self, settings: DecompositionSettings) -> Identity:
+        """What a search's result depends on."""
+        return identity_of(self.subject.strong, self.subject.data, settings)
 
 
 @contextmanager
@@ -197,34 +192,16 @@ def open_workbench(
     Raises:
         ModularizerError: if a class has no image, or memory is short.
     """
-    strong, device = subject.strong, subject.device
+    strong = subject.strong
     require_every_class(subject.data.train, "the training images")
     shape = (strong.preprocessing.channels, *strong.preprocessing.size)
     plan = slicing_plan(strong.network, shape)
-    most = min(settings.batch_size, len(subject.data.validation))
-    probe = strong.prepare(as_tensor(subject.data.validation.images[:most], device))
-    workers = 1 if device.type == "cuda" else workers
-    memory = plan_memory(strong.network, probe, limit=None, workers=workers)
-
-    def given(images: ImageSet, keep_bytes: int) -> ClassImages:
-        return ClassImages(
-            images,
-            prepare=strong.prepare,
-            device=device,
-            micro_batch=settings.batch_size,
-            keep_bytes=keep_bytes,
-        )
-
-    train = given(subject.data.train, 0)
+    train = images_for(strong, subject.data.train, settings)
     weight = importance(strong.network, plan, [train.batches(c) for c in range(plan.outputs)])
-    with CandidateScorer(
-        strong.network,
-        plan,
-        given(subject.data.validation, memory.prepared),
-        workers=memory.workers,
-        precision=settings.precision,
-        remember_bytes=memory.remembered,
-    ) as scorer:
+    scorer, _ = open_scorer(
+        strong, plan, subject.data.validation, settings, workers=workers, memory_limit=None
+    )
+    with scorer:
         accuracy = scorer.composed_accuracy(torch.ones(weight.shape, dtype=torch.bool))
         sensitivity = measure_sensitivity(
             plan,

@@ -55,6 +55,11 @@ class ImageNetwork(nn.Module):
         self.preprocessing = preprocessing
         self._any_layout: bool | None = None
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
     def laid_out(self, prepared: Tensor) -> Tensor:
         """The same images, copied only if the network doesn't take them as they lie in memory."""
         if prepared.stride(1) != 1 or not len(prepared):  # channels are not innermost

@@ -24,19 +24,21 @@ from modularizer.datasets.images import DataSplits, ImageSet
 from modularizer.datasets.splits import with_validation_images
 from modularizer.devices import require_device
 from modularizer.errors import DataError, DecodeError, ModularizerError, PlanError
-from modularizer.memory import MemoryPlan, plan_memory, require_memory_for_gradients
+from modularizer.memory import MemoryPlan, require_memory_for_gradients
 from modularizer.preprocessing import as_tensor
 from modularizer.progress import ProgressCallback, ignore_progress
 from modularizer.search.bracket import require_few_combinations
 from modularizer.search.checkpoint import Checkpoint, Identity, weights_digest
 from modularizer.search.descent import gradient_search
 from modularizer.search.evolution import genetic_search
-from modularizer.search.images import ClassImages
+from modularizer.search.opening import images_for, open_scorer
 from modularizer.search.population import random_masks_like
-from modularizer.search.scoring import CandidateScorer
 from modularizer.search.task import Masks, SearchTask, generator_for
 from modularizer.settings import DecompositionSettings
 from modularizer.software import software_versions
+
+_PROBED = 32
+"""Images on which every class module is compared with the masked strong network."""
 
 
 @dataclass(frozen=True)
@@ -127,43 +129,32 @@ def decompose(
         )
     if settings.search == "genetic" and not settings.bracket:
         require_few_combinations(settings.candidates, len(strong.class_names))
-    device = next(strong.parameters()).device
-    require_device(device.type, settings.precision)
-    largest = min(settings.batch_size, len(data.validation))
-    probe = strong.prepare(as_tensor(data.validation.images[:largest], device))
+    require_device(strong.device.type, settings.precision)
+    probe = strong.prepare(as_tensor(data.validation.images[:_PROBED], strong.device))
     _require_sliceable(strong, plan, probe[:2])
-    workers = 1 if device.type == "cuda" else resources.workers
-    memory = plan_memory(strong.network, probe, limit=resources.memory_limit, workers=workers)
     checkpoint = Checkpoint(resources.checkpoint, identity)
-    images = ClassImages(
-        data.validation,
-        prepare=strong.prepare,
-        device=device,
-        micro_batch=settings.batch_size,
-        keep_bytes=memory.prepared,
-    )
-    with CandidateScorer(
-        strong.network,
+    scorer, memory = open_scorer(
+        strong,
         plan,
-        images,
-        workers=memory.workers,
-        precision=settings.precision,
-        remember_bytes=memory.remembered,
-    ) as scorer:
-        weight = _importance(strong, data.train, plan, settings, device, checkpoint, progress)
-        task = SearchTask(scorer, weight, settings, checkpoint, progress)
+        data.validation,
+        settings,
+        workers=resources.workers,
+        memory_limit=resources.memory_limit,
+    )
+    if settings.search == "gradient":
+        step = as_tensor(data.validation.images[: settings.gradient_batch], strong.device)
+        require_memory_for_gradients(
+            strong.network, strong.prepare(step), len(strong.class_names), memory.limit
+        )
+    with scorer:
         strong_accuracy = scorer.composed_accuracy(
             torch.ones(len(strong.class_names), plan.channels, dtype=torch.bool)
         )
         _require_better_than_chance(strong_accuracy, data.validation)
+        weight = _importance(strong, data.train, plan, settings, checkpoint, progress)
+        task = SearchTask(scorer, weight, settings, checkpoint, progress)
         sensitivity, measuring = None, 0
         if settings.search == "gradient":
-            require_memory_for_gradients(
-                strong.network,
-                probe[: settings.gradient_batch],
-                len(strong.class_names),
-                memory.limit,
-            )
             masks = gradient_search(
                 task,
                 as_tensor(data.train.images),
@@ -176,7 +167,6 @@ def decompose(
                 sensitivity, measuring = _sensitivity(task, strong_accuracy)
             masks = genetic_search(task, sensitivity)
         random_masks, random_accuracy = _random_masks(task, masks)
-    probe = probe[:32]
     return Parts(
         class_modules=tuple(
             _class_module(strong, plan, kept, output, probe).cpu()
@@ -209,7 +199,7 @@ def identity_of(strong: Classifier, data: DataSplits, settings: DecompositionSet
         "weights": weights_digest(strong.network),
         "data": data.fingerprint,
         "settings": settings.model_dump(mode="json"),
-        "device": next(strong.parameters()).device.type,
+        "device": strong.device.type,
     }
     return Identity(task, software_versions("patchbay", "torch", "numpy"))
 
@@ -219,19 +209,12 @@ def _importance(
     train: ImageSet,
     plan: SlicingPlan,
     settings: DecompositionSettings,
-    device: torch.device,
     checkpoint: Checkpoint,
     progress: ProgressCallback,
 ) -> Tensor:
     if (saved := checkpoint.load("importance")) is not None:
         return saved.tensors["importance"]
-    images = ClassImages(
-        train,
-        prepare=strong.prepare,
-        device=device,
-        micro_batch=settings.batch_size,
-        keep_bytes=0,  # each is looked at once
-    )
+    images = images_for(strong, train, settings)
     found = importance(
         strong.network,
         plan,
