@@ -18,6 +18,7 @@ from modularizer.cost import count_cost
 from modularizer.datasets.images import DataSplits, ImageSet
 from modularizer.decomposition import Parts, Resources, decompose
 from modularizer.metrics import METRICS, PatchEvaluation, evaluate_patch
+from modularizer.preprocessing import Preprocessing
 from modularizer.progress import ProgressCallback, ignore_progress
 from modularizer.records import (
     DecomposedClass,
@@ -84,6 +85,7 @@ def run_training(
     architecture: ArchitectureSpec,
     settings: TrainingSettings,
     sink: ModelSink,
+    preprocessing: Preprocessing | None = None,
     stop: Stop = "best",
     device: str = "cpu",
     progress: ProgressCallback = ignore_progress,
@@ -97,12 +99,19 @@ def run_training(
         architecture: what to build.
         settings: how to train.
         sink: where it goes.
+        preprocessing: the network's; None fits it to the training images.
         stop: which epoch to take.
         device: where to train; the classifier is on the CPU afterwards.
         progress: told after each epoch.
     """
     result = train_classifier(
-        data, architecture, settings, stop=stop, device=device, progress=progress
+        data,
+        architecture,
+        settings,
+        preprocessing=preprocessing,
+        stop=stop,
+        device=device,
+        progress=progress,
     )
     result.classifier.cpu()
     record = TrainedClassifier(

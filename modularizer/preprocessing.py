@@ -44,15 +44,28 @@ class Preprocessing(BaseModel):
         return self
 
     @classmethod
-    def fitted(cls, images: ImageSet) -> Preprocessing:
-        """The preprocessing that leaves these images at their size, with mean 0 and std 1."""
-        _, height, width, channels = images.images.shape
+    def fitted(cls, images: ImageSet, *, channels: Literal[1, 3] | None = None) -> Preprocessing:
+        """The preprocessing that leaves these images at their size, with mean 0 and std 1.
+
+        Args:
+            images: what to fit it to.
+            channels: of the network's input; None for the images' own.
+
+        Raises:
+            DataError: if there is no image.
+        """
+        _, height, width, there = images.images.shape
         if not len(images):
             raise DataError("preprocessing can't be fitted to a set without images")
-        pixels = images.images.reshape(-1, channels).astype(np.float64) / 255
+        pixels = images.images.reshape(-1, there).astype(np.float64) / 255
+        wanted = there if channels is None else channels
+        if wanted < there:
+            pixels = pixels @ np.array(_LUMA)[:, None]
+        elif wanted > there:
+            pixels = pixels.repeat(wanted, axis=1)
         return cls(
             size=(height, width),
-            channels=channels,
+            channels=wanted,
             mean=tuple(round(float(v), 6) for v in pixels.mean(axis=0)),
             std=tuple(max(round(float(v), 6), 1e-3) for v in pixels.std(axis=0)),
         )

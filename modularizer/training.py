@@ -128,7 +128,7 @@ def _fit(
     except RuntimeError as error:
         raise DataError(
             f"the network ({type(network).__name__}) doesn't take images prepared to shape "
-            f"{tuple(images.shape[1:])}: {error}; set its in_channels and input_size to them"
+            f"{tuple(images.shape[1:])}: {error}"
         ) from error
     if given.shape != (1, len(data.class_names)):
         raise ArchitectureError(

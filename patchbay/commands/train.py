@@ -14,7 +14,7 @@ from patchbay.session import load_splits, open_registry
 
 if TYPE_CHECKING:
     from modularizer.architectures.spec import ArchitectureSpec
-    from modularizer.datasets.images import DataSplits
+    from modularizer.preprocessing import Preprocessing
 
 
 def _known(_: click.Context, __: click.Parameter, name: str) -> str:
@@ -53,6 +53,12 @@ def _known(_: click.Context, __: click.Parameter, name: str) -> str:
     help="Argument of the architecture, such as width_multiplier=0.25; may be repeated.",
 )
 @click.option(
+    "--channels",
+    type=click.Choice(["1", "3"]),
+    help="Of the network's input: grey images are repeated, RGB ones turned grey [default: "
+    "in_channels if that is given, 3 for torchvision's networks, else the data's].",
+)
+@click.option(
     "--stop",
     type=click.Choice(["best", "underfitting"]),
     default="best",
@@ -69,6 +75,7 @@ def train(
     kind: Literal["strong", "weak"],
     architecture: str,
     arguments: tuple[tuple[str, Any], ...],
+    channels: str | None,
     stop: Literal["best", "underfitting"],
     size: int | None,
     data_seed: int,
@@ -80,7 +87,7 @@ def train(
 ) -> None:
     """Train a model from scratch and register it as NAME.
 
-    The input's size and channels are those of the data, and so are the class names.
+    The input's size is that of the data's images, and the class names are the data's.
     """
     settings = TrainingSettings(**values)
     registry = open_registry(home, threads=threads)
@@ -88,10 +95,16 @@ def train(
     from modularizer.architectures.spec import ArchitectureSpec
     from modularizer.devices import require_device
     from modularizer.pipeline import run_training
+    from modularizer.preprocessing import Preprocessing
 
     data = load_splits(source, seed=data_seed, size=size, classes=classes)
-    spec = ArchitectureSpec(name=architecture, arguments=_fitted(arguments, architecture, data))
-    _look_ahead(spec, data, kind)
+    preprocessing = Preprocessing.fitted(
+        data.train, channels=_channels(channels, architecture, dict(arguments))
+    )
+    spec = ArchitectureSpec(
+        name=architecture, arguments=_fitted(dict(arguments), architecture, preprocessing)
+    )
+    _look_ahead(spec, preprocessing, data.class_names, kind)
     with progress_bars(quiet=as_json) as bar:
         trained = run_training(
             data,
@@ -100,6 +113,7 @@ def train(
             architecture=spec,
             settings=settings,
             sink=registry,
+            preprocessing=preprocessing,
             stop=stop,
             device=require_device(device).type,
             progress=bar(name),
@@ -114,30 +128,52 @@ def train(
     )
 
 
-def _look_ahead(spec: ArchitectureSpec, data: DataSplits, kind: str) -> None:
+def _look_ahead(
+    spec: ArchitectureSpec, preprocessing: Preprocessing, class_names: tuple[str, ...], kind: str
+) -> None:
     """Before the first epoch: can the network be stored, and a strong one be taken apart?"""
     from modularizer.analysis.tracing import slicing_plan
     from modularizer.architectures.catalogue import build_network
     from modularizer.errors import PlanError
 
-    arguments = {"num_classes": len(data.class_names), **spec.arguments}
+    arguments = {"num_classes": len(class_names), **spec.arguments}
     network = build_network(spec.model_copy(update={"arguments": arguments}), device="meta")
     if kind == "strong":
-        _, height, width, channels = data.train.images.shape
         try:
-            slicing_plan(network, (channels, height, width))
+            slicing_plan(network, (preprocessing.channels, *preprocessing.size))
         except PlanError as error:
             click.echo(f"note: modularize will refuse this network: {error}", err=True)
 
 
-def _fitted(arguments: tuple[tuple[str, Any], ...], architecture: str, data: Any) -> dict[str, Any]:
-    """The arguments, with the input's size and channels from the data where the net takes them."""
+def _channels(
+    asked: str | None, architecture: str, arguments: dict[str, Any]
+) -> Literal[1, 3] | None:
+    """The channels of the network's input; None for those of the data."""
+    from modularizer.architectures.names import TORCHVISION
+
+    given = arguments.get("in_channels")
+    if asked is None and architecture in TORCHVISION:
+        return 3
+    if asked is None and given not in (1, 3):
+        return None  # whatever is wrong with it, the network says
+    found: Literal[1, 3] = 3 if (given if asked is None else int(asked)) == 3 else 1
+    if given is not None and given != found:
+        raise click.UsageError(f"--channels {found} and in_channels={given} don't go together")
+    return found
+
+
+def _fitted(
+    arguments: dict[str, Any], architecture: str, preprocessing: Preprocessing
+) -> dict[str, Any]:
+    """The arguments, with the input's size and channels where the network takes them."""
     from modularizer.architectures.catalogue import arguments_of
 
-    _, height, width, channels = data.train.images.shape
-    of_the_data = {"in_channels": channels, "input_size": min(height, width)}
+    of_the_input = {
+        "in_channels": preprocessing.channels,
+        "input_size": min(preprocessing.size),
+    }
     taken = arguments_of(architecture)
     return {
-        **{name: value for name, value in of_the_data.items() if name in taken},
-        **dict(arguments),
+        **{name: value for name, value in of_the_input.items() if name in taken},
+        **arguments,
     }

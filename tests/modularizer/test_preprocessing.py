@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -142,12 +142,15 @@ def test_values_that_do_not_fit_are_refused(change: dict[str, Any]) -> None:
         Preprocessing.model_validate(fields)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_fitted_preprocessing_gives_mean_0_and_std_1_a_channel(channels: int) -> None:
-    images = (pixels(50, 8, 6, channels).float() ** 1.5 / 16).to(torch.uint8).numpy()
+@pytest.mark.parametrize("there", [1, 3])
+@pytest.mark.parametrize("channels", [1, 3, None])
+def test_fitted_preprocessing_gives_mean_0_and_std_1_a_channel(
+    there: int, channels: Literal[1, 3] | None
+) -> None:
+    images = (pixels(50, 8, 6, there).float() ** 1.5 / 16).to(torch.uint8).numpy()
     one = ImageSet(images, np.zeros(50, dtype=np.int64), ("a",))
-    fitted = Preprocessing.fitted(one)
-    assert (fitted.size, fitted.channels) == ((8, 6), channels)
+    fitted = Preprocessing.fitted(one, channels=channels)
+    assert (fitted.size, fitted.channels) == ((8, 6), channels or there)
     prepared = fitted.prepare(torch.from_numpy(images))
     assert prepared.mean(dim=(0, 2, 3)).abs().max() < 1e-4
     assert (prepared.std(dim=(0, 2, 3), correction=0) - 1).abs().max() < 1e-4

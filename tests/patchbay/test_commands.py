@@ -12,10 +12,11 @@ from tests.patchbay.running import NET, QUICK, Shop, run_command
 
 
 def test_list_holds_every_version_with_kind_and_aliases(shop: Shop) -> None:
-    rows = shop.run("list", "--json").json
-    kinds = sorted(row["kind"] for row in rows)
-    assert kinds == ["class_module"] * 3 + ["patched", "strong", "weak"]
-    for row in rows:
+    rows = {row["uri"]: row for row in shop.run("list", "--json").json}
+    expected = {shop.strong: "strong", shop.weak: "weak", shop.patched: "patched"}
+    expected |= dict.fromkeys(shop.modules.values(), "class_module")
+    assert {uri: rows[uri]["kind"] for uri in expected} == expected
+    for row in rows.values():
         assert {"name", "version", "kind", "aliases"} <= row.keys()
     only = shop.run("list", "--json", "--kind", "weak").json
     assert [row["uri"] for row in only] == [shop.weak]
