@@ -80,12 +80,15 @@ def _builder(name: str) -> Builder:
         return _OWN[name]
     if name in TORCHVISION:
         return partial(_torchvision, name.removeprefix(PREFIX))
-    point = offered().get(name)
-    if point is None:
+    points = offered().get(name)
+    if points is None:
         raise ArchitectureError(
             f"no architecture {name!r}; there are {', '.join(architecture_names())}"
         )
-    return _loaded(point)
+    if len(points) > 1:
+        whose = " and ".join(sorted(distribution_of(point) for point in points))
+        raise ArchitectureError(f"{whose} offer an architecture {name!r} each; one has to go")
+    return _loaded(points[0])
 
 
 def _torchvision(model: str, /, num_classes: int, **arguments: Any) -> nn.Module:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
-
-from modularizer.errors import ArchitectureError
 
 GROUP = "patchbay.architectures"
 """The entry-point group through which installed packages offer networks of their own."""
@@ -46,25 +44,19 @@ def architecture_names() -> tuple[str, ...]:
     return tuple(sorted({*OWN, *TORCHVISION, *offered()}))
 
 
-def offered() -> Mapping[str, EntryPoint]:
-    """The architectures that installed packages offer, by name; none of them is imported.
+def offered() -> Mapping[str, Sequence[EntryPoint]]:
+    """What installed packages offer, by name; none of it is imported.
 
-    Raises:
-        ArchitectureError: if a name is one of ours, or offered twice.
+    Names of ours, and any that begins like torchvision's, stay ours whoever offers them. More
+    than one entry point under a name means that packages contradict each other about it.
     """
-    found: dict[str, EntryPoint] = {}
+    found: dict[str, list[EntryPoint]] = {}
     for point in entry_points(group=GROUP):
         if point.name in OWN or point.name.startswith(PREFIX):
-            raise ArchitectureError(
-                f"{distribution_of(point)} offers an architecture {point.name!r}; that name is "
-                "taken, it needs another"
-            )
-        other = found.setdefault(point.name, point)
-        if other.value != point.value:
-            raise ArchitectureError(
-                f"{distribution_of(other)} and {distribution_of(point)} both offer an "
-                f"architecture {point.name!r}; one has to go"
-            )
+            continue
+        known = found.setdefault(point.name, [])
+        if point.value not in [other.value for other in known]:
+            known.append(point)
     return found
 
 

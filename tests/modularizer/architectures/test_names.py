@@ -11,6 +11,7 @@ import torch
 
 from modularizer.architectures.catalogue import arguments_of, build_network
 from modularizer.architectures.names import TORCHVISION, architecture_names
+from modularizer.architectures.simcnn import SimCNN
 from modularizer.architectures.spec import ArchitectureSpec
 from modularizer.errors import ArchitectureError
 
@@ -112,18 +113,24 @@ def test_a_broken_offer_is_named_with_its_package(
 def test_a_name_of_ours_can_not_be_taken(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    before = architecture_names()
     install(tmp_path, "offers_ours", f"{name} = offers_ours:not_a_network")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ArchitectureError, match=f"package offers_ours offers .*'{name}'"):
-        architecture_names()
-    build_network(ArchitectureSpec(name="simcnn", arguments={"num_classes": 3}), device="meta")
+    assert architecture_names() == before
+    ours = build_network(
+        ArchitectureSpec(name="simcnn", arguments={"num_classes": 3}), device="meta"
+    )
+    assert isinstance(ours, SimCNN)
 
 
-def test_a_name_that_two_packages_offer_is_refused(
+def test_a_name_that_two_packages_offer_is_refused_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for package in ("one_tiny", "other_tiny"):
         install(tmp_path, package, f"tiny = {package}:tiny")
+    install(tmp_path, "third", "alone = third:tiny")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ArchitectureError, match="both offer an architecture"):
-        architecture_names()
+    assert {"tiny", "alone"} <= set(architecture_names())
+    with pytest.raises(ArchitectureError, match=r"one_tiny and .*other_tiny offer .*'tiny' each"):
+        build_network(ArchitectureSpec(name="tiny", arguments={"num_classes": 3}))
+    build_network(ArchitectureSpec(name="alone", arguments={"num_classes": 3}), device="meta")
