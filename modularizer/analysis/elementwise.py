@@ -99,5 +99,6 @@ def _widened(operand: Traced, call: Call) -> Traced:
 
 
 def _meets_many(one: Traced, other: Traced) -> bool:
-    sizes = zip(one.value.shape, other.value.shape, compact(other.ids).shape, strict=True)
-    return any(own == 1 and its > 1 and channels > 1 for own, its, channels in sizes)
+    own = compact(one.value).shape  # 1 where it is broadcast, or was expanded
+    sizes = zip(own, other.value.shape, compact(other.ids).shape, strict=True)
+    return any(size == 1 and its > 1 and channels > 1 for size, its, channels in sizes)

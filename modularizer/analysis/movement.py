@@ -38,7 +38,7 @@ def stay(call: Call, findings: Findings) -> Traced:
 
 
 def expand(call: Call, findings: Findings) -> Tensor:
-    """Expansion: ids are repeated as the values are."""
+    """Expansion, to sizes or to those of another activation: ids are repeated as values are."""
     shape = call.shaped.shape
     ids = call.source.ids
     return ids[(None,) * (len(shape) - ids.ndim)].expand(shape)

@@ -101,7 +101,7 @@ RULES: dict[Any, Rule] = {
     F.pad: pad,
     **dict.fromkeys(MOVEMENTS, move),
     **dict.fromkeys((torch.cat, torch.concat), concatenate),
-    **dict.fromkeys(("expand",), expand),
+    **dict.fromkeys(("expand", "expand_as"), expand),
     **dict.fromkeys(_REDUCTIONS, reduce_within_channels),
 }
 """Submodule type, function, method name or qualified name of a function -> rule."""

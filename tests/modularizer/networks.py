@@ -89,6 +89,31 @@ class Squeezed(nn.Module):
         return scores
 
 
+class Expanded(nn.Module):
+    """Squeeze and excitation, then spatial attention, both by ``expand_as`` and sizes asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 3, padding=1)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.gate = nn.Sequential(
+            nn.Linear(6, 2, bias=False), nn.ReLU(inplace=True),
+            nn.Linear(2, 6, bias=False), nn.Sigmoid(),
+        )  # fmt: skip
+        self.attend = nn.Conv2d(6, 1, 3, padding=1)
+        self.last = nn.Conv2d(6, 4, 1)
+        self.out = nn.Linear(4 * 16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x).relu()
+        batch, channels, _, _ = x.size()
+        gate = self.gate(self.pool(x).view(batch, channels)).view(batch, channels, 1, 1)
+        x = x * gate.expand_as(x)
+        x = x * torch.sigmoid(self.attend(x)).expand_as(x)
+        scores: Tensor = self.out(self.last(x).relu().flatten(1))
+        return scores
+
+
 class AddsInput(nn.Module):
     """A convolution whose maps are added to the image can't lose a kernel; the next one can."""
 
@@ -476,6 +501,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = {
     "pre_activation": (PreActivation, (1, 6, 6)),
     "joined": (Joined, (3, 4, 4)),
     "squeezed": (Squeezed, (3, 5, 7)),
+    "expanded": (Expanded, (3, 4, 4)),
     "adds_input": (AddsInput, (3, 4, 4)),
     "runs_twice": (RunsTwice, (1, 4, 4)),
     "grouped": (Grouped, (5, 6, 6)),
@@ -496,5 +522,5 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = {
     "convolution_head": (ConvolutionHead, (3, 4, 4)),
 }
 
-PARTS_STAY = frozenset({"spatial_attention", "padded_shortcut"})
+PARTS_STAY = frozenset({"spatial_attention", "expanded", "padded_shortcut"})
 """Networks with kernels that could go as far as values tell, but not as far as shapes do."""
