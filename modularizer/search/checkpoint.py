@@ -82,11 +82,19 @@ class Checkpoint:
             stage: its name, without a slash.
             tensors: name -> tensor, copied to the CPU.
             facts: JSON values.
+
+        Raises:
+            CheckpointError: if it can't be written; what was there before is there still.
         """
         copied = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         self._stages[stage] = Saved(copied, json.loads(json.dumps(facts)))
         if self._path is not None:
-            _write(self._path, self._stages, self._identity)
+            try:
+                _write(self._path, self._stages, self._identity)
+            except OSError as error:
+                raise CheckpointError(
+                    f"the checkpoint {self._path} can't be written: {error.strerror or error}"
+                ) from error
 
     def remove(self) -> None:
         """Delete the file: its result is elsewhere now."""
@@ -97,17 +105,19 @@ class Checkpoint:
 def _write(path: Path, stages: Mapping[str, Saved], identity: Identity) -> None:
     from safetensors.torch import save
 
+    facts = {stage: saved.facts for stage, saved in stages.items()}
+    tensors = {
+        f"{stage}/{name}": tensor
+        for stage, saved in stages.items()
+        for name, tensor in saved.tensors.items()
+    }
     about = {
         "format": _FORMAT,
         "digest": identity.digest,
         "task": identity.task,
         "software": identity.software,
-        "facts": {stage: saved.facts for stage, saved in stages.items()},
-    }
-    tensors = {
-        f"{stage}/{name}": tensor
-        for stage, saved in stages.items()
-        for name, tensor in saved.tensors.items()
+        "facts": facts,
+        "content": _content_digest(tensors, facts),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
@@ -134,13 +144,15 @@ def _read(path: Path, identity: Identity) -> dict[str, Saved]:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["patchbay"])
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        version, digest, software, facts = (
-            about[key] for key in ("format", "digest", "software", "facts")
+        version, digest, software, facts, content = (
+            about[key] for key in ("format", "digest", "software", "facts", "content")
         )
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"the checkpoint {path} can't be read: {error}; {again}") from error
     if version != _FORMAT or digest != identity.digest:
         raise CheckpointError(f"the checkpoint {path} is of another search; {again}")
+    if content != _content_digest(tensors, facts):
+        raise CheckpointError(f"the checkpoint {path} is not what was written; {again}")
     other = [
         f"{name} {software.get(name)} then, {now} now"
         for name, now in identity.software.items()
@@ -166,8 +178,18 @@ def _read(path: Path, identity: Identity) -> dict[str, Saved]:
 
 def weights_digest(network: torch.nn.Module) -> str:
     """SHA-256 over names, shapes, dtypes and values of a network's tensors, 64 hex digits."""
-    found = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return _tensors_digest(network.state_dict()).hexdigest()
+
+
+def _content_digest(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
+    found = _tensors_digest(tensors)
+    found.update(json.dumps(facts, sort_keys=True).encode())
     return found.hexdigest()
+
+
+def _tensors_digest(tensors: Mapping[str, Tensor]) -> hashlib._Hash:
+    found = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return found

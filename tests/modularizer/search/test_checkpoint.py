@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,34 @@ def test_a_broken_checkpoint_is_refused(tmp_path: Path, broken: str) -> None:
         )
     with pytest.raises(CheckpointError, match="can't be read"):
         Checkpoint(path, TASK)
+
+
+@pytest.mark.parametrize("tensor", list(TENSORS))
+def test_a_single_changed_bit_is_noticed(tmp_path: Path, tensor: str) -> None:
+    path = tmp_path / "one.safetensors"
+    Checkpoint(path, TASK).save("search", TENSORS, FACTS)
+    stored = bytearray(path.read_bytes())
+    values = TENSORS[tensor].numpy().tobytes()
+    stored[stored.index(values)] ^= 1
+    path.write_bytes(stored)
+    with pytest.raises(CheckpointError, match="not what was written"):
+        Checkpoint(path, TASK)
+
+
+def test_a_checkpoint_that_does_not_fit_on_the_disk_leaves_the_last_one(tmp_path: Path) -> None:
+    path = tmp_path / "one.safetensors"
+    checkpoint = Checkpoint(path, TASK)
+    checkpoint.save("search", TENSORS, FACTS)
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before), limits[1]))
+    try:
+        with pytest.raises(CheckpointError, match=r"one\.safetensors can't be written: File too"):
+            checkpoint.save("more", {"rows": torch.zeros(len(before))}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_what_a_killed_writer_left_is_cleared_and_not_read(tmp_path: Path) -> None:
