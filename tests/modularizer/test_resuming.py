@@ -12,7 +12,7 @@ import pytest
 
 from modularizer.decomposition import Resources, decompose
 from modularizer.progress import ignore_progress
-from tests.modularizer.test_decomposition import DATA, SETTINGS, parts, same, strong
+from tests.modularizer.bars import DATA, SETTINGS, parts, same, strong
 
 LONGER = SETTINGS.model_copy(update={"generations": 12, "patience": 12})
 
