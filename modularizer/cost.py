@@ -16,8 +16,8 @@ from modularizer.records import Cost
 def count_cost(network: nn.Module, preprocessing: Preprocessing) -> Cost:
     """Count kernels, parameters and multiply-adds of a network.
 
-    Multiply-adds are fvcore's count for one image: convolutions, linear layers, batch norms and
-    adaptive pools. It says nothing of memory traffic or time.
+    Multiply-adds are fvcore's count for one image: convolutions, matrix products, norms,
+    interpolation and adaptive pools. It says nothing of memory traffic or time.
 
     Args:
         network: prepared float (N, channels, height, width) to scores; left as it is.

@@ -73,6 +73,7 @@ class Parts:
         random_accuracy: composed accuracy of each draw on the validation images.
         passes: network x images run, by part: ``sensitivity``, ``search``, and for a genetic
             search ``plain``: every candidate on every image, generation after generation.
+        reruns: network x images run again, because memory was short or the search was resumed.
         memory: what the search did with its memory.
     """
 
@@ -84,6 +85,7 @@ class Parts:
     random_masks: Tensor
     random_accuracy: tuple[float, ...]
     passes: Mapping[str, int]
+    reruns: int
     memory: MemoryPlan
 
 
@@ -179,6 +181,7 @@ def decompose(
         random_masks=random_masks,
         random_accuracy=random_accuracy,
         passes=_passes(task, masks, measuring),
+        reruns=task.scorer.work.reruns,
         memory=memory,
     )
 

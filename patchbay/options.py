@@ -67,9 +67,14 @@ common = _stacked(threads, home, as_json)
 
 
 class CommaSeparated(click.ParamType[tuple[str, ...]]):
-    """A list of names with commas between them."""
+    """A list of names or numbers with commas between them.
 
-    name = "NAME,..."
+    Args:
+        shown: how one of them is called in the help.
+    """
+
+    def __init__(self, shown: str = "NAME") -> None:
+        self.name = f"{shown},..."
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -79,7 +84,7 @@ class CommaSeparated(click.ParamType[tuple[str, ...]]):
             tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value
         )
         if not all(names):
-            self.fail(f"expected names with commas between them, found {value!r}", param, ctx)
+            self.fail(f"expected {self.name} (commas between), found {value!r}", param, ctx)
         return tuple(names)
 
 
@@ -176,7 +181,7 @@ def _option_type(annotation: Any) -> Any:
     if origin in (types.UnionType, typing.Union):  # with None, for what is left out
         return _option_type(typing.get_args(annotation)[0])
     if origin is tuple:
-        return CommaSeparated()
+        return CommaSeparated("NUMBER")
     return annotation
 
 

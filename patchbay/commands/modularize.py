@@ -93,6 +93,7 @@ def _as_json(found: RegisteredDecomposition, strong: str, device: str) -> dict[s
     return {
         "strong": strong,
         **found.record.metrics,
+        "reruns": found.parts.reruns,
         "memory_bytes": {**asdict(found.parts.memory), "peak": _peak(device)},
         "modules": [
             {
@@ -129,6 +130,11 @@ def _tell(found: RegisteredDecomposition, strong: str, device: str) -> None:
         f"{metrics['random_accuracy']:.3f}; Diff {metrics['diff']:.3f}"
     )
     say(_passes_line(metrics))
+    if found.parts.reruns:
+        say(
+            f"{found.parts.reruns:,} more were run again: memory for scores was short, or the "
+            "search was resumed"
+        )
     say(
         f"memory: {memory.workers} at once, some {memory.candidate / 2**20:,.0f} MiB each, of "
         f"{memory.limit / 2**20:,.0f} MiB allowed; the process held {_peak(device) / 2**20:,.0f} "

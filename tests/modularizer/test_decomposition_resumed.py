@@ -49,6 +49,8 @@ def test_an_interrupted_decomposition_goes_on_and_ends_the_same(
         found = decompose(strong(), DATA, settings, resources=resources, progress=told.append)
         assert same(whole, found)
         assert whole.passes == found.passes
+        assert whole.reruns == 0
+        assert found.reruns or not settings.bracket  # the best so far is asked about again
         if path == everywhere:
             assert not told  # all was done
         for one, other in zip(whole.class_modules, found.class_modules, strict=True):
