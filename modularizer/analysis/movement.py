@@ -40,8 +40,19 @@ def stay(call: Call, findings: Findings) -> Traced:
 def expand(call: Call, findings: Findings) -> Tensor:
     """Expansion, to sizes or to those of another activation: ids are repeated as values are."""
     shape = call.shaped.shape
-    ids = call.source.ids
-    return ids[(None,) * (len(shape) - ids.ndim)].expand(shape)
+    ids = call.source.ids[(None,) * (len(shape) - call.source.ids.ndim)]
+    if isinstance(like := call.argument(1, "other"), Traced):
+        _go_together(call, ids, like, findings)
+    return ids.expand(shape)
+
+
+def _go_together(call: Call, ids: Tensor, like: Traced, findings: Findings) -> None:
+    """Where the source keeps its own size, that has to go on being the other's."""
+    own = (1,) * (like.value.ndim - call.source.value.ndim) + tuple(call.source.value.shape)
+    theirs = compact(like.ids)
+    repeated = [dim for dim, size in enumerate(own) if size == 1 and theirs.shape[dim] > 1]
+    if not repeated:
+        findings.unite(ids, theirs, call.where)
 
 
 def select(call: Call, findings: Findings) -> Tensor:

@@ -83,6 +83,7 @@ class SlicingPlan:
         segments: the segments in the order they run; together they hold every channel.
         kernels_per_channel: int64 (channels,): how many kernels a channel stands for.
         kernels: kernels of all convolutions, those that can't be removed included.
+        kernels_of_scores: kernels of convolutions that make the scores.
         outputs: how many scores the network gives.
         entries: tensor name -> dimension -> int64 entries, one for each position.
         consumers: layer name -> int64 entries of its input's channel (or feature) dimension.
@@ -106,6 +107,7 @@ class SlicingPlan:
     segments: tuple[Segment, ...]
     kernels_per_channel: Tensor
     kernels: int
+    kernels_of_scores: int
     outputs: int
     entries: Mapping[str, Mapping[int, Tensor]]
     consumers: Mapping[str, Tensor]
@@ -124,9 +126,17 @@ class SlicingPlan:
         return len(self.kernels_per_channel)
 
     def kernels_kept(self, kept: Tensor) -> Tensor:
-        """Kernels that stay under each mask: int64 (...,) of bool masks (..., channels)."""
+        """Kernels of a class module by each mask: int64 (...,) of bool masks (..., channels).
+
+        Where convolutions make the scores, a module has those of a single one.
+        """
         removed = (~kept).to(torch.int64) @ self.kernels_per_channel
-        return self.kernels - removed
+        return self.module_kernels - removed
+
+    @property
+    def module_kernels(self) -> int:
+        """Kernels of a class module from which none is removed."""
+        return self.kernels - self.kernels_of_scores + self.kernels_of_scores // self.outputs
 
     def alive(self, kept: Tensor, output: int | None) -> Tensor:
         """Which entries stay: bool (channels + 1 + outputs,).

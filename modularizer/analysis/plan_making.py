@@ -51,6 +51,9 @@ def make_plan(
         segments=segments,
         kernels_per_channel=_kernels_per_channel(kernels, channel_of),
         kernels=sum(len(layer_roots) for layer_roots in kernels.values()),
+        kernels_of_scores=sum(
+            len(set(output_roots) & set(layer_roots)) for layer_roots in kernels.values()
+        ),
         outputs=len(output_roots),
         entries=entries,
         consumers=consumers,
@@ -136,7 +139,7 @@ def _tensors(
         tensors.setdefault(name, {})[dim] = numbering.entries(ids)
     for name, ids in findings.parameters.items():
         found = numbering.entries(ids)
-        if not bool((found < numbering.channels).any()):
+        if not bool((found != numbering.channels).any()):
             continue
         if name not in known:
             raise PlanError(f"{name}: no parameter or buffer, so it can't be sliced; register it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,10 +50,17 @@ def slicing_plan(network: nn.Module, input_shape: Sequence[int]) -> SlicingPlan:
     walk = Walk(fx.GraphModule(on_meta, graph), findings)
     dtype = next((p.dtype for p in on_meta.parameters()), None)
     image = torch.empty((1, *input_shape), device="meta", dtype=dtype)
-    output = walk.run(image)
-    _require_scores(output)
-    plan = make_plan(on_meta, graph, walk, findings, output)
-    require_following(plan, on_meta, image, walk, findings, traced)
+    try:
+        output = walk.run(image)
+        _require_scores(output)
+        plan = make_plan(on_meta, graph, walk, findings, output)
+        require_following(plan, on_meta, image, walk, findings, traced)
+    except PlanError:
+        raise
+    except Exception as error:  # networks hold anything: what no rule foresaw is a refusal, too
+        raise PlanError(
+            f"{type(network).__name__} can't be followed: {type(error).__name__}: {error}"
+        ) from error
     return plan
 
 
@@ -62,13 +70,21 @@ def traced(network: nn.Module) -> fx.Graph:
     Raises:
         PlanError: if its code can't be followed; the message says where.
     """
+    tracer = fx.Tracer()
+    tracer.proxy_buffer_attributes = True  # buffers may be viewed and computed with
     try:
-        graph = fx.Tracer().trace(network)
+        graph = tracer.trace(network)
     except Exception as error:  # fx raises many kinds for what it can't follow
         raise PlanError(
             f"{type(network).__name__} can't be traced{_place(network, error.__traceback__)}: "
             f"{error}. Control flow that depends on values has to go; see torch.fx"
         ) from error
+    taken = [str(node.target) for node in graph.nodes if node.op == "placeholder"]
+    if len(taken) != 1:
+        raise PlanError(
+            f"{type(network).__name__}.forward takes {', '.join(taken)}; a network that can be "
+            "sliced takes images alone: set the rest in its constructor"
+        )
     _inline_scalars(network, graph)
     return graph
 
@@ -92,7 +108,10 @@ def _tensors(network: nn.Module) -> dict[str, Tensor]:
 def _refuse_shared_tensors(network: nn.Module) -> None:
     names: dict[int, str] = {}
     for module_name, module in network.named_modules():
-        own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+        own = [
+            *module.named_parameters(recurse=False, remove_duplicate=False),
+            *module.named_buffers(recurse=False, remove_duplicate=False),
+        ]
         for own_name, tensor in own:
             name = f"{module_name}.{own_name}" if module_name else own_name
             other = names.setdefault(id(tensor), name)
@@ -109,7 +128,8 @@ def _inline_scalars(network: nn.Module, graph: fx.Graph) -> None:
         if node.op != "get_attr" or not name.startswith("_tensor_constant"):
             continue
         constant = getattr(network, name)
-        if constant.numel() != 1:
+        is_index = any(user.target is operator.getitem for user in node.users)
+        if constant.numel() != 1 or constant.is_meta or is_index:
             raise PlanError(
                 f"a tensor of shape {tuple(constant.shape)} is made in the network's code (used "
                 f"by {', '.join(map(str, node.users))}); register it as a buffer"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -66,11 +67,19 @@ def masks_removing_each(plan: SlicingPlan) -> list[Tensor]:
     """Masks without pattern, each bool (channels,), such that each channel is removed by one.
 
     Channels that no mask may remove, because a layer has no other, are left out. It takes two
-    masks, or three where the first ones have a layer left as a whole.
+    masks, or three where the first ones have a layer left as a whole. Segments of the same
+    width keep different numbers of channels, so that they are not taken for one another.
     """
     draws = torch.rand(2, plan.channels, generator=torch.Generator().manual_seed(0))
     draws[0, [segment.start for segment in plan.segments]] = 1  # code by number breaks there first
-    masks = [keeping_each_layer(draws[0] < 0.7, draws[1], plan)]
+    first = torch.zeros(plan.channels, dtype=torch.bool)
+    alike: Counter[int] = Counter()
+    for segment in plan.segments:
+        width = len(segment)
+        count = 1 + (round(0.7 * width) - 1 + alike[width]) % max(width - 1, 1)
+        alike[width] += 1
+        first[segment.start + draws[0, segment.channels].argsort()[:count]] = True
+    masks = [keeping_each_layer(first, draws[1], plan)]
     missing = masks[0]
     while missing.any():
         removed = missing.logical_not().float()  # what was removed before is put back first

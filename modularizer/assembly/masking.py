@@ -61,14 +61,14 @@ def gated(network: nn.Module, plan: SlicingPlan, gates: Tensor) -> Iterator[None
         layer = network.get_submodule(name)
         factor = factors[:, entries.to(factors.device)]
         hook = partial(_scale_input, factor, 1 if isinstance(layer, nn.Conv2d) else -1)
-        handles.append(layer.register_forward_pre_hook(hook))
+        handles.append(layer.register_forward_pre_hook(hook, with_kwargs=True))
     layers = dict(network.named_modules())
     tensors = dict(network.named_parameters())
     by_weight: dict[int, _Weighting] = {}
     for name, mixing in plan.mixing.items():
         weighting = _Weighting(factors[:, mixing.entries.to(factors.device)], mixing)
         if name in layers:
-            handles.append(layers[name].register_forward_hook(weighting.again))
+            handles.append(layers[name].register_forward_hook(weighting.again, with_kwargs=True))
         else:
             by_weight[id(tensors[name])] = weighting
     try:
@@ -80,10 +80,17 @@ def gated(network: nn.Module, plan: SlicingPlan, gates: Tensor) -> Iterator[None
 
 
 def _scale_input(
-    factor: Tensor, dim: int, _: nn.Module, args: tuple[Tensor, ...]
-) -> tuple[Tensor, ...]:
-    scaled = _by_row(args[0], len(factor)) * _shaped(factor, args[0], dim)
-    return (scaled.flatten(0, 1), *args[1:])
+    factor: Tensor, dim: int, _: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
+    given = _input(args, kwargs)
+    scaled = _by_row(given, len(factor)) * _shaped(factor, given, dim)
+    return (scaled.flatten(0, 1),), {}
+
+
+def _input(args: tuple[Tensor, ...], kwargs: dict[str, Any]) -> Tensor:
+    """What a layer is called on: its one argument."""
+    given: Tensor = (*args, *kwargs.values())[0]
+    return given
 
 
 def _by_row(x: Tensor, rows: int) -> Tensor:
@@ -111,10 +118,12 @@ class _Weighting:
     factor: Tensor
     mixing: Mixing
 
-    def again(self, layer: nn.Module, args: tuple[Tensor, ...], given: Tensor) -> Tensor:
+    def again(
+        self, layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Any], _: Tensor
+    ) -> Tensor:
         """What a layer or group norm gives with these weights, as a forward hook."""
         assert isinstance(layer, nn.LayerNorm | nn.GroupNorm)
-        return self.normalised(args[0], layer.weight, layer.bias, layer.eps)
+        return self.normalised(_input(args, kwargs), layer.weight, layer.bias, layer.eps)
 
     def normalised(
         self, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float

@@ -43,7 +43,7 @@ def kernel_budget(plan: SlicingPlan, share: float, device: torch.device) -> Budg
     each = plan.kernels_per_channel.to(device, torch.float64)
 
     def kernels_kept(gates: Tensor) -> Tensor:
-        return plan.kernels - (1 - gates.double()) @ each
+        return plan.module_kernels - (1 - gates.double()) @ each
 
     return Budget(kernels_kept, share * plan.kernels, plan.kernels)
 

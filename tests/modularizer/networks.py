@@ -114,6 +114,31 @@ class Expanded(nn.Module):
         return scores
 
 
+class Tables(nn.Module):
+    """Buffers in another shape than they are kept in, and parameters on the scores."""
+
+    mean: Tensor
+    scale: Tensor
+    once: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.rand(3))
+        self.register_buffer("scale", torch.rand(5))
+        self.register_buffer("once", torch.rand(1))
+        self.conv = nn.Conv2d(3, 5, 3, padding=1)
+        self.last = nn.Conv2d(5, 4, 1)
+        self.out = nn.Linear(4 * 16, 3)
+        self.shift = nn.Parameter(torch.rand(3))
+        self.temperature = nn.Parameter(torch.rand(3) + 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = (x - self.mean.view(1, 3, 1, 1)) * self.once.exp()
+        x = self.conv(x).relu() * self.scale[:, None, None]
+        scores: Tensor = self.out(self.last(x).relu().flatten(1)) + self.shift
+        return scores * self.temperature
+
+
 class AddsInput(nn.Module):
     """A convolution whose maps are added to the image can't lose a kernel; the next one can."""
 
@@ -502,6 +527,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = {
     "joined": (Joined, (3, 4, 4)),
     "squeezed": (Squeezed, (3, 5, 7)),
     "expanded": (Expanded, (3, 4, 4)),
+    "tables": (Tables, (3, 4, 4)),
     "adds_input": (AddsInput, (3, 4, 4)),
     "runs_twice": (RunsTwice, (1, 4, 4)),
     "grouped": (Grouped, (5, 6, 6)),
