@@ -196,6 +196,8 @@ class Ablation:
         run = {
             "digest": digest,
             "seed": seed,
+            "workers": bench.scorer.workers,
+            "environment": environment(bench.subject.device.type),
             **_searched(bench, settings, progress, alpha=self.base.alpha),
         }
         if path is not None:

@@ -19,8 +19,8 @@ from modularizer.architectures.spec import ArchitectureSpec
 from modularizer.classifier import Classifier
 from modularizer.datasets.images import DataSplits
 from modularizer.datasets.splits import require_every_class
-from modularizer.decomposition import identity_of
-from modularizer.preprocessing import Preprocessing
+from modularizer.decomposition import identity_of, require_sliceable
+from modularizer.preprocessing import Preprocessing, as_tensor
 from modularizer.progress import ProgressCallback, ignore_progress
 from modularizer.search.checkpoint import Checkpoint, Identity
 from modularizer.search.opening import images_for, open_scorer
@@ -196,6 +196,8 @@ def open_workbench(
     require_every_class(subject.data.train, "the training images")
     shape = (strong.preprocessing.channels, *strong.preprocessing.size)
     plan = slicing_plan(strong.network, shape)
+    few = strong.prepare(as_tensor(subject.data.validation.images[:2], strong.device))
+    require_sliceable(strong, plan, few)
     train = images_for(strong, subject.data.train, settings)
     weight = importance(strong.network, plan, [train.batches(c) for c in range(plan.outputs)])
     scorer, _ = open_scorer(

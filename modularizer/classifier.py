@@ -151,3 +151,18 @@ def predict(
         ]
     scores: NDArray[np.float32] = torch.cat(batches).numpy()
     return scores
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode and no gradients of weights; both come back, error or not."""
+    training = {module: module.training for module in network.modules()}
+    wanted = {parameter: parameter.requires_grad for parameter in network.parameters()}
+    network.eval().requires_grad_(False)
+    try:
+        yield
+    finally:
+        for module, was_training in training.items():
+            module.training = was_training
+        for parameter, was_wanted in wanted.items():
+            parameter.requires_grad_(was_wanted)

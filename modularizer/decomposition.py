@@ -22,7 +22,7 @@ from modularizer.assembly.masking import verify_decoded
 from modularizer.classifier import Classifier, inference
 from modularizer.datasets.images import DataSplits, ImageSet
 from modularizer.datasets.splits import with_validation_images
-from modularizer.devices import require_device
+from modularizer.devices import arithmetic, require_device
 from modularizer.errors import DataError, DecodeError, ModularizerError, PlanError
 from modularizer.memory import MemoryPlan, require_memory_for_gradients
 from modularizer.preprocessing import as_tensor
@@ -129,11 +129,12 @@ def decompose(
             f"the network gives {plan.outputs} scores, the model names "
             f"{len(strong.class_names)} classes; each class needs one score"
         )
-    if settings.search == "genetic" and not settings.bracket:
+    compares = settings.search == "genetic" or settings.polish_generations > 0
+    if compares and not settings.bracket:
         require_few_combinations(settings.candidates, len(strong.class_names))
     require_device(strong.device.type, settings.precision)
     probe = strong.prepare(as_tensor(data.validation.images[:_PROBED], strong.device))
-    _require_sliceable(strong, plan, probe[:2])
+    require_sliceable(strong, plan, probe[:2])
     checkpoint = Checkpoint(resources.checkpoint, identity)
     scorer, memory = open_scorer(
         strong,
@@ -148,7 +149,7 @@ def decompose(
         require_memory_for_gradients(
             strong.network, strong.prepare(step), len(strong.class_names), memory.limit
         )
-    with scorer:
+    with scorer, arithmetic(settings.precision):
         strong_accuracy = scorer.composed_accuracy(
             torch.ones(len(strong.class_names), plan.channels, dtype=torch.bool)
         )
@@ -312,8 +313,18 @@ def _has_images(split: ImageSet, class_name: str) -> bool:
     return bool((split.labels == split.class_index(class_name)).any())
 
 
-def _require_sliceable(strong: Classifier, plan: SlicingPlan, images: Tensor) -> None:
-    """Remove every channel once and compare, before any work: a wrong plan is found here."""
+def require_sliceable(strong: Classifier, plan: SlicingPlan, images: Tensor) -> None:
+    """Remove every channel once and compare, before any work: a wrong plan is found here.
+
+    Args:
+        strong: the whole classifier.
+        plan: its slicing plan.
+        images: a few prepared ones, float (N, C, H, W).
+
+    Raises:
+        PlanError: if a sliced network gives other scores than the masked one, or can't run.
+        ModularizerError: if the whole one gives NaN or infinite scores.
+    """
     with inference(strong.network):
         if not torch.isfinite(strong.network(images)).all():
             raise ModularizerError(

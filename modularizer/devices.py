@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from typing import Any
+
 import torch
 
 from modularizer.errors import ModularizerError
@@ -22,3 +25,11 @@ def require_device(name: str, precision: str = "float32") -> torch.device:
     if name == "cpu" and precision == "tf32":
         raise ModularizerError("tf32 is arithmetic of GPUs; give --device cuda, too")
     return torch.device(name)
+
+
+def arithmetic(precision: str) -> AbstractContextManager[Any]:
+    """A context in which a GPU uses TF32 if that was asked for, and only then.
+
+    cuDNN's convolutions would use it unasked.
+    """
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=precision == "tf32")

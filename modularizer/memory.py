@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from modularizer.classifier import inference
+from modularizer.classifier import frozen, inference
 from modularizer.errors import ModularizerError
 
 
@@ -62,7 +62,7 @@ def require_memory_for_gradients(network: nn.Module, images: Tensor, rows: int, 
     """Refuse a step of a gradient search that would take more than the search may use.
 
     Args:
-        network: the whole network; run once.
+        network: the whole network; run once, on one image.
         images: prepared images of a step.
         rows: modules that run side by side.
         limit: bytes.
@@ -70,7 +70,8 @@ def require_memory_for_gradients(network: nn.Module, images: Tensor, rows: int, 
     Raises:
         ModularizerError: if all activations, kept for the way back, take more.
     """
-    needed = 2 * rows * _activations(network, images)[1]  # and as much for gates and slopes
+    an_image = max(_activations(network, images[:1])[1], _saved_bytes(network, images[:1]))
+    needed = 2 * rows * len(images) * an_image  # and as much for gates and slopes
     if needed > limit:
         raise ModularizerError(
             f"a step of {len(images)} images through {rows} modules takes some "
@@ -133,6 +134,23 @@ def _activations(network: nn.Module, images: Tensor) -> tuple[int, int]:
         for handle in handles:
             handle.remove()
     return most, total
+
+
+def _saved_bytes(network: nn.Module, images: Tensor) -> int:
+    """What a step forward keeps for the way back, parameters and doubles left out."""
+    own = {one.untyped_storage().data_ptr() for one in network.parameters()}
+    saved: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        place = tensor.untyped_storage().data_ptr()
+        if place not in own:
+            saved[place] = max(saved.get(place, 0), tensor.nbytes)
+        return tensor
+
+    keeping = torch.autograd.graph.saved_tensors_hooks(note, lambda kept: kept)
+    with frozen(network), torch.enable_grad(), keeping:
+        network(images.clone().requires_grad_())
+    return sum(saved.values())
 
 
 def peak_bytes(device: torch.device) -> int:

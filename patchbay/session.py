@@ -125,9 +125,9 @@ def kept_search(checkpoint: Path, *, restart: bool, quiet: bool) -> Iterator[Non
             )
         raise
     finally:
-        lock.release()
-        if not checkpoint.exists():
+        if not checkpoint.exists():  # removed while it is held: a lock without a name is none
             checkpoint.with_suffix(".lock").unlink(missing_ok=True)
+        lock.release()
 
 
 def service_settings(uri: str, *, home: Path | None, threads: int, device: str) -> Settings:

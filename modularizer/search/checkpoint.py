@@ -96,11 +96,6 @@ class Checkpoint:
                     f"the checkpoint {self._path} can't be written: {error.strerror or error}"
                 ) from error
 
-    def remove(self) -> None:
-        """Delete the file: its result is elsewhere now."""
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
-
 
 def _write(path: Path, stages: Mapping[str, Saved], identity: Identity) -> None:
     from safetensors.torch import save

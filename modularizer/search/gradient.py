@@ -11,8 +11,6 @@ and the budget is met at every step.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -22,6 +20,7 @@ from torch import Tensor, nn
 
 from modularizer.analysis.plan import SlicingPlan
 from modularizer.assembly.masking import gated
+from modularizer.classifier import frozen
 from modularizer.errors import DataError, ModularizerError
 from modularizer.search.budget import Budget, Selector
 from modularizer.search.gates import GateKind, open_gates
@@ -295,18 +294,3 @@ def _moved(state: GradientState, slope: Tensor, rate: float) -> GradientState:
     scale = (square / (1 - _DECAY[1] ** step)).sqrt() + _EPSILON
     logits = state.logits - rate * (mean / (1 - _DECAY[0] ** step)) / scale
     return replace(state, logits=logits, mean=mean, square=square, step=step)
-
-
-@contextmanager
-def frozen(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode and no gradients of weights; both come back, error or not."""
-    training = {module: module.training for module in network.modules()}
-    wanted = {parameter: parameter.requires_grad for parameter in network.parameters()}
-    network.eval().requires_grad_(False)
-    try:
-        yield
-    finally:
-        for module, was_training in training.items():
-            module.training = was_training
-        for parameter, was_wanted in wanted.items():
-            parameter.requires_grad_(was_wanted)

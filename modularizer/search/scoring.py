@@ -1,21 +1,25 @@
-"""Running candidates: only on the images that are asked for, and never twice on one."""
+"""Running candidates: only on the images that are asked for, and on none of them twice.
+
+What a generation asked about is known in the next one; a candidate that comes back later is new.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from modularizer.analysis.plan import SlicingPlan
 from modularizer.assembly.decode import decode
+from modularizer.devices import arithmetic
+from modularizer.errors import DecodeError, ModularizerError
 from modularizer.search.bracket import Asked
 from modularizer.search.diversity import jaccard_distances
 from modularizer.search.images import ClassImages
@@ -154,7 +158,7 @@ class CandidateScorer:
             )
         to_run = {key: one for key, one in missing.items() if one.image_classes}
         found: dict[_Key, dict[int, Tensor]] = {}
-        with self._arithmetic():
+        with arithmetic(self.precision):
             for key, done in zip(to_run, self._pool.map(self._run, to_run.values()), strict=True):
                 found[key] = done.scores
                 for stage, seconds in done.seconds.items():
@@ -197,8 +201,16 @@ class CandidateScorer:
         if self.precision == "bfloat16":
             candidate = candidate.to(torch.bfloat16)
         decoded = perf_counter()
-        with torch.inference_mode():
-            scores = {one: self._on_class(candidate, one) for one in job.image_classes}
+        try:
+            with torch.inference_mode():
+                scores = {one: self._on_class(candidate, one) for one in job.image_classes}
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise DecodeError(
+                f"a network cut for class {job.label} fails: {error}; the slicing plan is wrong "
+                "for this network"
+            ) from error
         return _Done(scores, {"decode": decoded - began, "network": perf_counter() - decoded})
 
     def _on_class(self, candidate: nn.Module, image_class: int) -> Tensor:
@@ -206,10 +218,6 @@ class CandidateScorer:
         if self.precision == "bfloat16":
             batches = (batch.to(torch.bfloat16) for batch in batches)
         return torch.cat([candidate(batch)[:, 0] for batch in batches]).to(torch.float32)
-
-    def _arithmetic(self) -> AbstractContextManager[Any]:
-        """TF32 where it was asked for and only there; cuDNN would use it unasked."""
-        return torch.backends.cudnn.flags(enabled=True, allow_tf32=self.precision == "tf32")
 
     def next_generation(self) -> None:
         """Forget the candidates that were not asked about since the last call."""
@@ -253,10 +261,23 @@ class CandidateScorer:
                 known.scores.setdefault(image_class, None)
 
     def composed_accuracy(self, masks: Tensor) -> float:
-        """The accuracy of the model composed of one mask a class: bool (classes, channels)."""
+        """The accuracy of the model composed of one mask a class.
+
+        Args:
+            masks: bool (classes, channels).
+
+        Raises:
+            ModularizerError: if a score is NaN or infinite.
+        """
         classes = range(len(self.images.counts))
         given = self.scored([Job(masks[label], label, classes) for label in classes])
         columns = torch.stack(given)
+        if not torch.isfinite(columns).all():
+            label = int((~torch.isfinite(columns)).any(dim=1).nonzero()[0, 0])
+            raise ModularizerError(
+                f"the network cut for class {label} gives NaN or infinite scores on validation "
+                "images; the strong model's activations overflow, or its images are broken"
+            )
         labels = torch.arange(len(classes)).repeat_interleave(torch.tensor(self.images.counts))
         predicted = columns.argmax(dim=0).cpu()
         return float((predicted == labels).double().mean())

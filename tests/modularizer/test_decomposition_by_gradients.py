@@ -10,6 +10,7 @@ from modularizer.classifier import predict
 from modularizer.cost import count_cost
 from modularizer.decomposition import Resources, decompose
 from modularizer.errors import ModularizerError
+from modularizer.progress import Progress
 from tests.modularizer.bars import (
     DATA,
     GRADIENT,
@@ -71,6 +72,16 @@ def test_a_step_of_gradients_that_takes_too_much_memory_is_refused() -> None:
             GRADIENT.model_copy(update={"gradient_batch": 10_000}),
             resources=Resources(memory_limit=limit),
         )
+
+
+def test_a_polish_without_a_bracket_is_refused_before_any_work() -> None:
+    told: list[Progress] = []
+    settings = GRADIENT.model_copy(
+        update={"polish_generations": 2, "bracket": False, "candidates": 101}
+    )
+    with pytest.raises(ModularizerError, match="without a bracket"):
+        decompose(strong(), DATA, settings, progress=told.append)
+    assert not told
 
 
 def test_a_budget_that_can_not_be_met_is_refused() -> None:

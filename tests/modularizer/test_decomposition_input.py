@@ -25,6 +25,7 @@ from tests.modularizer.bars import (
     NAMES,
     SETTINGS,
     SPEC,
+    fitted,
     strong,
     untrained,
 )
@@ -86,6 +87,39 @@ def test_a_strong_network_with_broken_weights_is_refused(value: float) -> None:
         next(network.parameters())[0] = value
     with pytest.raises(ModularizerError, match="gives NaN or infinite scores"):
         decompose(untrained(network), DATA, SETTINGS)
+
+
+class NanOnBright(nn.Module):
+    """Right like any other, and NaN for an image with a pixel as bright as can be."""
+
+    most: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = simple_rescnn(3, width=4, in_channels=1, input_size=8)
+        brightest = torch.full((1, 8, 8, 1), 255, dtype=torch.uint8)
+        self.register_buffer("most", strong().prepare(brightest).max())
+
+    def forward(self, x: Tensor) -> Tensor:
+        left = (self.most * 0.99 - x.amax((1, 2, 3))).sqrt().unsqueeze(-1)
+        scores: Tensor = self.inner(x) * (left * 0 + 1)
+        return scores
+
+
+@pytest.mark.parametrize("search", ["genetic", "gradient"])
+def test_nan_on_some_validation_images_is_refused_before_any_search(search: str) -> None:
+    bright = DATA.validation.images.copy()
+    bright[40:, 0, 0] = 255  # beyond those that a plan is tried on
+    data = replace(DATA, validation=replace(DATA.validation, images=bright))
+    told: list[Progress] = []
+    with pytest.raises(ModularizerError, match="NaN or infinite scores on validation images"):
+        decompose(
+            fitted(NanOnBright()),
+            data,
+            SETTINGS.model_copy(update={"search": search}),
+            progress=told.append,
+        )
+    assert not told
 
 
 def test_a_strong_model_at_chance_level_is_refused_with_the_numbers() -> None:

@@ -5,11 +5,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from modularizer.architectures.simcnn import simcnn
 from modularizer.errors import ModularizerError
-from modularizer.memory import _group_room, free_bytes, peak_bytes, plan_memory
+from modularizer.memory import (
+    _group_room,
+    free_bytes,
+    peak_bytes,
+    plan_memory,
+    require_memory_for_gradients,
+)
 
 CPU = torch.device("cpu")
 MIB = 2**20
@@ -38,6 +44,31 @@ def test_little_memory_means_fewer_workers_and_too_little_is_refused() -> None:
     assert tight.workers == 3
     with pytest.raises(ModularizerError, match=r"a candidate on 64 images .* smaller batch"):
         plan_memory(network(), images, limit=roomy.candidate, workers=8)
+
+
+class Functional(nn.Module):
+    """Nearly all of its activations are made by functions, not by layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv2d(3 + 4 * i, 4, 3, padding=1) for i in range(12))
+        self.out = nn.Linear(51, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for conv in self.convs:
+            x = nn.functional.relu(torch.cat([x, conv(x)], 1))
+        scores: Tensor = self.out(x.mean((2, 3)))
+        return scores
+
+
+def test_a_step_of_gradients_counts_what_functions_keep() -> None:
+    images = torch.zeros(4, 3, 16, 16)
+    inputs = sum(3 + 4 * i for i in range(12))  # of convolutions: what cat and ReLU made
+    outputs = sum(7 + 4 * i for i in range(12))
+    least = 4 * 16 * 16 * 4 * max(inputs, outputs) * 2  # images, pixels, bytes, maps, rows
+    require_memory_for_gradients(Functional(), images, 2, 5 * least)
+    with pytest.raises(ModularizerError, match="fewer images a step"):
+        require_memory_for_gradients(Functional(), images, 2, least)
 
 
 def test_by_default_half_of_what_is_free_is_allowed() -> None:

@@ -17,6 +17,7 @@ from modularizer.analysis.tracing import slicing_plan
 from modularizer.architectures.rescnn import simple_rescnn
 from modularizer.assembly.decode import decode
 from modularizer.assembly.masking import masked
+from modularizer.classifier import frozen
 from modularizer.errors import DataError, ModularizerError
 from modularizer.search.budget import kernel_budget, multiply_add_budget
 from modularizer.search.diversity import diff
@@ -25,7 +26,6 @@ from modularizer.search.gradient import (
     GradientSearch,
     GradientState,
     composed_scores,
-    frozen,
     ranking_loss,
     soft_diff,
     within_budget,
