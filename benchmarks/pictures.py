@@ -73,7 +73,7 @@ def _course(axes: Any, title: str, base: list[tuple[str, Row]], varied: Sequence
     axes.set_xlabel("generation", fontsize=9)
     _finish(axes, f"fitness: {title}")
     if base or others:
-        axes.legend(frameon=False, fontsize=8, loc="lower right")
+        axes.legend(frameon=False, fontsize=8, loc="best")
 
 
 def _sweep(rows: Sequence[Row], group: str, base: float) -> list[tuple[float, Row]]:
@@ -113,7 +113,7 @@ def _size(axes: Any, points: list[tuple[float, Row]]) -> None:
     axes.set_xlabel("million network passes", fontsize=9)
     _finish(axes, "fitness: candidates a class (N_I)")
     if points:
-        axes.legend(frameon=False, fontsize=8, loc="lower right")
+        axes.legend(frameon=False, fontsize=8, loc="best")
 
 
 def _running_sum(values: Sequence[float]) -> list[float]:
