@@ -42,6 +42,13 @@ def make_plan(
     numbering = _Numbering(roots, channel_of, output_roots)
     entries = _tensors(network, findings, numbering)
     consumers = {name: numbering.entries(ids) for name, ids in findings.consumers.items()}
+    mixing = {
+        name: Mixing(numbering.entries(one.ids), one.dim, one.dims)
+        for name, one in findings.statistics.items()
+    }
+    _refuse_scores_taken_in(
+        {**consumers, **{name: one.entries for name, one in mixing.items()}}, channels
+    )
     selections = _selections(walk, numbering)
     refuse_changes_in_place(
         network, graph, walk.origins, {source for source, _ in selections.values()}
@@ -58,10 +65,7 @@ def make_plan(
         entries=entries,
         consumers=consumers,
         layer_channels=_layer_channels(segments, entries, consumers, selected, channels),
-        mixing={
-            name: Mixing(numbering.entries(one.ids), one.dim, one.dims)
-            for name, one in findings.statistics.items()
-        },
+        mixing=mixing,
         normalised={name: numbering.entries(ids) for name, ids in findings.normalised.items()},
         worked_on={node: numbering.entries(ids) for node, ids in findings.worked_on.items()},
         graph=graph,
@@ -71,6 +75,14 @@ def make_plan(
         selections=selected,
         template=template,
     )
+
+
+def _refuse_scores_taken_in(taken: Mapping[str, Tensor], channels: int) -> None:
+    for name, entries in taken.items():
+        if bool((entries > channels).any()):
+            raise PlanError(
+                f"{name}: computes with several scores at once; a class module has one alone"
+            )
 
 
 class _Numbering:

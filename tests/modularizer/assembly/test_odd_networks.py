@@ -112,9 +112,36 @@ class OneUnderTwoNames(nn.Module):
         return scores
 
 
+class NormedScores(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 5, 3, padding=1)
+        self.out = nn.Linear(5, 2)
+        self.norm = nn.LayerNorm(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.norm(self.out(self.conv(x).mean((2, 3))))
+        return scores
+
+
+class ScoresFedBack(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 5, 3, padding=1)
+        self.out = nn.Linear(5, 2)
+        self.again = nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first: Tensor = self.out(self.conv(x).mean((2, 3)))
+        scores: Tensor = first + self.again(first.relu())
+        return scores
+
+
 @pytest.mark.parametrize(
     ("build", "reason"),
     [
+        (NormedScores, "^norm: computes with several scores at once"),
+        (ScoresFedBack, "^again: computes with several scores at once"),
         (TwoArguments, "takes x, scale; .* takes images alone"),
         (ChosenByTensor, r"a tensor of shape \(1,\) is made in the network's code"),
         (OneUnderTwoNames, "p and q are one tensor|q and p are one tensor"),
