@@ -50,8 +50,8 @@ def modularize(
     """Decompose a registered MODEL into class modules and register them.
 
     Defaults are the paper's settings for full-size work. Every generation is kept: after an
-    interruption the same command goes on where it ended, with the same result. Neither the number
-    of workers nor the memory changes it.
+    interruption the same command goes on where it ended, on a CPU with the same result to the
+    bit. Neither the number of workers nor the memory changes it.
     """
     settings = DecompositionSettings(**values)
     registry = open_registry(home, threads=threads, addresses=[model], reads_only=True)
