@@ -149,7 +149,7 @@ def _saved_bytes(network: nn.Module, images: Tensor) -> int:
 
     keeping = torch.autograd.graph.saved_tensors_hooks(note, lambda kept: kept)
     with frozen(network), torch.enable_grad(), keeping:
-        network(images.clone().requires_grad_())
+        network(images.clone().requires_grad_().clone())  # it may be changed in place
     return sum(saved.values())
 
 

@@ -59,7 +59,7 @@ def make_plan(
         kernels_per_channel=_kernels_per_channel(kernels, channel_of),
         kernels=sum(len(layer_roots) for layer_roots in kernels.values()),
         kernels_of_scores=sum(
-            len(set(output_roots) & set(layer_roots)) for layer_roots in kernels.values()
+            output_roots.count(root) for layer_roots in kernels.values() for root in layer_roots
         ),
         outputs=len(output_roots),
         entries=entries,

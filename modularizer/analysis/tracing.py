@@ -70,15 +70,18 @@ def traced(network: nn.Module) -> fx.Graph:
     Raises:
         PlanError: if its code can't be followed; the message says where.
     """
-    tracer = fx.Tracer()
-    tracer.proxy_buffer_attributes = True  # buffers may be viewed and computed with
     try:
-        graph = tracer.trace(network)
+        graph = fx.Tracer().trace(network)
     except Exception as error:  # fx raises many kinds for what it can't follow
-        raise PlanError(
-            f"{type(network).__name__} can't be traced{_place(network, error.__traceback__)}: "
-            f"{error}. Control flow that depends on values has to go; see torch.fx"
-        ) from error
+        another = _traced_through_buffers(network)
+        if another is None:
+            raise PlanError(
+                f"{type(network).__name__} can't be traced{_place(network, error.__traceback__)}: "
+                f"{error}. Control flow that depends on values has to go; see torch.fx"
+            ) from error
+        graph = another
+    if any(map(_is_constant, graph.nodes)):
+        graph = _traced_through_buffers(network) or graph
     taken = [str(node.target) for node in graph.nodes if node.op == "placeholder"]
     if len(taken) != 1:
         raise PlanError(
@@ -87,6 +90,21 @@ def traced(network: nn.Module) -> fx.Graph:
         )
     _inline_scalars(network, graph)
     return graph
+
+
+def _traced_through_buffers(network: nn.Module) -> fx.Graph | None:
+    """The graph with what the code makes of buffers; None where code asks for their sizes."""
+    tracer = fx.Tracer()
+    tracer.proxy_buffer_attributes = True
+    try:
+        return tracer.trace(network)
+    except Exception:  # the usual way's reason is told
+        return None
+
+
+def _is_constant(node: fx.Node) -> bool:
+    """Whether it is a tensor that the network's code has made."""
+    return node.op == "get_attr" and str(node.target).startswith("_tensor_constant")
 
 
 def _place(network: nn.Module, trace: TracebackType | None) -> str:
@@ -124,10 +142,9 @@ def _refuse_shared_tensors(network: nn.Module) -> None:
 def _inline_scalars(network: nn.Module, graph: fx.Graph) -> None:
     """Turn tensors of one element that the code makes into numbers: they belong to no layer."""
     for node in list(graph.nodes):
-        name = str(node.target)
-        if node.op != "get_attr" or not name.startswith("_tensor_constant"):
+        if not _is_constant(node):
             continue
-        constant = getattr(network, name)
+        constant = getattr(network, str(node.target))
         is_index = any(user.target is operator.getitem for user in node.users)
         if constant.numel() != 1 or constant.is_meta or is_index:
             raise PlanError(

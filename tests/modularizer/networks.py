@@ -134,6 +134,7 @@ class Tables(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = (x - self.mean.view(1, 3, 1, 1)) * self.once.exp()
+        x -= 0.5
         x = self.conv(x).relu() * self.scale[:, None, None]
         scores: Tensor = self.out(self.last(x).relu().flatten(1)) + self.shift
         return scores * self.temperature

@@ -55,6 +55,7 @@ class Functional(nn.Module):
         self.out = nn.Linear(51, 3)
 
     def forward(self, x: Tensor) -> Tensor:
+        x -= 0.5
         for conv in self.convs:
             x = nn.functional.relu(torch.cat([x, conv(x)], 1))
         scores: Tensor = self.out(x.mean((2, 3)))

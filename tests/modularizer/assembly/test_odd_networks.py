@@ -74,6 +74,37 @@ def test_a_convolution_as_the_head_counts_once_in_a_class_module() -> None:
     assert plan.kernels == 12
 
 
+class HeadOfTwo(nn.Module):
+    """Two kernels of a convolution make a score; as many rounds as a buffer is long."""
+
+    steps: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("steps", torch.ones(2))
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.head = nn.Conv2d(8, 6, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        for _ in range(len(self.steps)):
+            x = x.relu()
+        first, second = self.head(x).mean((2, 3)).chunk(2, 1)
+        scores: Tensor = first + second
+        return scores
+
+
+def test_two_kernels_a_score_count_twice_and_a_buffer_s_length_may_be_asked_for() -> None:
+    network = HeadOfTwo().double().eval()
+    plan = slicing_plan(network, SHAPE)
+    kept = torch.arange(8) % 3 > 0
+    module = decode(network, plan, kept, output=1)
+    there = sum(one.out_channels for one in module.modules() if isinstance(one, nn.Conv2d))
+    assert int(plan.kernels_kept(kept)) == there == 7
+    images = torch.randn(3, *SHAPE, dtype=torch.float64)
+    verify_decoded(module, network, plan, kept, output=1, images=images, tolerance=1e-10)
+
+
 class TwoArguments(nn.Module):
     def __init__(self) -> None:
         super().__init__()
