@@ -16,13 +16,13 @@ from modularizer.analysis.sensitivity import DROP_RATIOS, Sensitivity, measure_s
 from modularizer.analysis.tracing import slicing_plan
 from modularizer.architectures.catalogue import build_network
 from modularizer.architectures.spec import ArchitectureSpec
+from modularizer.checkpoint import Checkpoint, Identity
 from modularizer.classifier import Classifier
 from modularizer.datasets.images import DataSplits
 from modularizer.datasets.splits import require_every_class
 from modularizer.decomposition import identity_of, require_sliceable
 from modularizer.preprocessing import Preprocessing, as_tensor
 from modularizer.progress import ProgressCallback, ignore_progress
-from modularizer.search.checkpoint import Checkpoint, Identity
 from modularizer.search.opening import images_for, open_scorer
 from modularizer.search.scoring import CandidateScorer
 from modularizer.search.task import SearchTask

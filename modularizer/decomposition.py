@@ -19,6 +19,7 @@ from modularizer.analysis.trial import masks_removing_each
 from modularizer.assembly.class_module import ClassModule
 from modularizer.assembly.decode import decode
 from modularizer.assembly.masking import verify_decoded
+from modularizer.checkpoint import Checkpoint, Identity, weights_digest
 from modularizer.classifier import Classifier, inference
 from modularizer.datasets.images import DataSplits, ImageSet
 from modularizer.datasets.splits import with_validation_images
@@ -28,7 +29,6 @@ from modularizer.memory import MemoryPlan, require_memory_for_gradients
 from modularizer.preprocessing import as_tensor
 from modularizer.progress import ProgressCallback, ignore_progress
 from modularizer.search.bracket import require_few_combinations
-from modularizer.search.checkpoint import Checkpoint, Identity, weights_digest
 from modularizer.search.descent import gradient_search
 from modularizer.search.evolution import genetic_search
 from modularizer.search.opening import images_for, open_scorer

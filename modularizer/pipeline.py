@@ -17,6 +17,7 @@ from modularizer.classifier import Classifier, predict
 from modularizer.cost import count_cost
 from modularizer.datasets.images import DataSplits, ImageSet
 from modularizer.decomposition import Parts, Resources, decompose
+from modularizer.epochs import Stop
 from modularizer.metrics import METRICS, PatchEvaluation, evaluate_patch
 from modularizer.preprocessing import Preprocessing
 from modularizer.progress import ProgressCallback, ignore_progress
@@ -30,7 +31,7 @@ from modularizer.records import (
 )
 from modularizer.search_report import report_search
 from modularizer.settings import DecompositionSettings, TrainingSettings
-from modularizer.training import Stop, TrainingResult, train_classifier
+from modularizer.training import TrainingResult, train_classifier
 
 
 @dataclass(frozen=True)

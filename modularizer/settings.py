@@ -32,7 +32,12 @@ class TrainingSettings(BaseModel):
     epochs: Positive = Field(200, description="passes over the training images")
     batch_size: Positive = Field(128, description="images a step")
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        0.01, description="at the start; 0.01 for SimCNN, 0.1 for ResCNN in the paper"
+        0.01, description="the highest; 0.01 for SimCNN, 0.1 for ResCNN in the paper"
+    )
+    schedule: Literal["steps", "one-cycle"] = Field(
+        "steps",
+        description="the learning rate falls in steps, or rises for a quarter of the steps and "
+        "falls to 0 along a cosine",
     )
     milestones: tuple[Ratio, ...] = Field(
         (0.3, 0.6), description="shares of the epochs after which the rate is divided by ten"

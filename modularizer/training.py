@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from modularizer.architectures.catalogue import build_network
 from modularizer.architectures.spec import ArchitectureSpec
-from modularizer.classifier import (
-    Classifier,
-    channels_outermost,
-    inference,
-    takes_channels_last,
-)
+from modularizer.checkpoint import Checkpoint, Identity
+from modularizer.classifier import Classifier, channels_outermost, takes_channels_last
 from modularizer.datasets.images import DataSplits, ImageSet
-from modularizer.errors import ArchitectureError, DataError, ModularizerError
+from modularizer.epochs import Epochs, Examples, Stop, scores_of, weights_at
+from modularizer.errors import ArchitectureError, DataError
 from modularizer.preprocessing import Preprocessing, as_tensor
 from modularizer.progress import Progress, ProgressCallback, ignore_progress
 from modularizer.settings import TrainingSettings
-
-Stop = Literal["best", "underfitting"]
+from modularizer.software import software_versions
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,8 @@ class TrainingResult:
         epoch: the epoch that was taken, from 1.
         best_epoch: the first epoch with the highest validation accuracy.
         validation_accuracy: of ``epoch``, in [0, 1].
-        history: for each epoch ``train_loss``, ``validation_accuracy`` and ``learning_rate``.
+        history: for each epoch ``train_loss``, ``validation_accuracy`` and ``learning_rate`` (at
+            its start).
     """
 
     classifier: Classifier
@@ -63,8 +60,8 @@ def train_classifier(
         architecture: what to build; ``num_classes`` is filled in from the data.
         settings: schedule and seed; the same seed gives the same network.
         preprocessing: the network's; None fits it to the training images.
-        stop: which epoch's weights to take: the best one, or ``underfitting``, half of the best
-            (section 5.2), at least the first.
+        stop: which epoch's weights to take: the best one, ``underfitting``, half of the best
+            (section 5.2), at least the first, or the last.
         device: where to train.
         progress: told after each epoch.
 
@@ -72,6 +69,48 @@ def train_classifier(
         ArchitectureError: if the network can't be built.
         DataError: if a split is empty or the network does not take its images.
         ModularizerError: if the loss stops being finite.
+    """
+    (result,) = train_to_stops(
+        data,
+        architecture,
+        settings,
+        stops=(stop,),
+        preprocessing=preprocessing,
+        device=device,
+        progress=progress,
+    )
+    return result
+
+
+def train_to_stops(
+    data: DataSplits,
+    architecture: ArchitectureSpec,
+    settings: TrainingSettings,
+    *,
+    stops: Sequence[Stop],
+    preprocessing: Preprocessing | None = None,
+    device: torch.device | str = "cpu",
+    checkpoint: Path | None = None,
+    progress: ProgressCallback = ignore_progress,
+) -> tuple[TrainingResult, ...]:
+    """Train a network once and take the weights of several epochs of it.
+
+    Args:
+        data: see `train_classifier`, also for what is not listed here.
+        architecture: what to build.
+        settings: how.
+        stops: which epochs' weights to take, at least one.
+        preprocessing: the network's.
+        device: where to train.
+        checkpoint: file in which every epoch is kept, and from which an interrupted training
+            goes on to the same bits (on one CPU thread); None to keep nothing.
+        progress: told after each epoch, which is kept by then.
+
+    Returns:
+        A result for each of ``stops``, each with a network of its own on ``device``.
+
+    Raises:
+        CheckpointError: if the checkpoint is of something else, or broken.
     """
     for name, split in (("training", data.train), ("validation", data.validation)):
         if not len(split):
@@ -87,31 +126,69 @@ def train_classifier(
     preprocessing = preprocessing or Preprocessing.fitted(data.train)
     arguments = {**architecture.arguments, "num_classes": len(data.class_names)}
     spec = ArchitectureSpec(name=architecture.name, arguments=arguments)
+    kept = None
+    if checkpoint is not None:
+        identity = _identity(data, spec, preprocessing, settings, stops, device)
+        kept = Checkpoint(checkpoint, identity)
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)  # builders and dropout draw from the global generator
         network = build_network(spec).to(device)
-        snapshots, history = _fit(network, data, preprocessing, settings, stop, progress)
-    accuracies = [epoch["validation_accuracy"] for epoch in history]
-    best = accuracies.index(max(accuracies)) + 1
-    taken = best if stop == "best" else max(1, best // 2)
-    network.load_state_dict(snapshots[taken])
-    classifier = Classifier(
-        network,
-        architecture=spec,
-        preprocessing=preprocessing,
-        class_names=data.class_names,
-    ).eval()
-    return TrainingResult(classifier, taken, best, accuracies[taken - 1], tuple(history))
+        train, validation = _examples(network, data, preprocessing)
+        epochs = Epochs(network, train, validation, settings, stops)
+        if kept is not None and (saved := kept.load("training")) is not None:
+            epochs.restore(saved)
+        while epochs.epoch < settings.epochs:
+            epochs.advance()
+            if kept is not None:
+                kept.save("training", *epochs.state())
+            progress(Progress("train", epochs.epoch, settings.epochs, epochs.history[-1]))
+    return tuple(_taken(epochs, stop, spec, preprocessing, data.class_names) for stop in stops)
 
 
-def _fit(
-    network: nn.Module,
+def _taken(
+    epochs: Epochs,
+    stop: Stop,
+    spec: ArchitectureSpec,
+    preprocessing: Preprocessing,
+    class_names: tuple[str, ...],
+) -> TrainingResult:
+    network = copy.deepcopy(epochs.network)
+    network.load_state_dict(weights_at(epochs, stop))
+    epoch = epochs.taken(stop)
+    return TrainingResult(
+        Classifier(
+            network, architecture=spec, preprocessing=preprocessing, class_names=class_names
+        ).eval(),
+        epoch,
+        epochs.best_epoch,
+        epochs.history[epoch - 1]["validation_accuracy"],
+        tuple(epochs.history),
+    )
+
+
+def _identity(
     data: DataSplits,
+    spec: ArchitectureSpec,
     preprocessing: Preprocessing,
     settings: TrainingSettings,
-    stop: Stop,
-    progress: ProgressCallback,
-) -> tuple[dict[int, dict[str, Tensor]], list[dict[str, float]]]:
+    stops: Sequence[Stop],
+    device: torch.device | str,
+) -> Identity:
+    task = {
+        "architecture": spec.model_dump(mode="json"),
+        "preprocessing": preprocessing.model_dump(mode="json"),
+        "data": [data.train.fingerprint, data.validation.fingerprint],
+        "settings": settings.model_dump(mode="json"),
+        "stops": sorted(stops),
+        "device": torch.device(device).type,
+    }
+    return Identity(task, software_versions("patchbay", "torch", "numpy"))
+
+
+def _examples(
+    network: nn.Module, data: DataSplits, preprocessing: Preprocessing
+) -> tuple[Examples, Examples]:
+    """Training and validation images as the network takes them, on its device; or why it can't."""
     device = next(network.parameters()).device
     images, labels = _on_device(data.train, preprocessing, device)
     validation = _on_device(data.validation, preprocessing, device)
@@ -119,7 +196,7 @@ def _fit(
         if not takes_channels_last(network, validation[0]):
             images = channels_outermost(images)
             validation = (channels_outermost(validation[0]), validation[1])
-        given = _scores(network, validation[0][:1], 1)
+        given = scores_of(network, validation[0][:1], 1)
     except TypeError as error:
         raise ArchitectureError(
             f"the network ({type(network).__name__}) must give one score a class, (N, classes), "
@@ -135,100 +212,9 @@ def _fit(
             f"the network ({type(network).__name__}) gives scores of shape {tuple(given.shape)} "
             f"for one image; {len(data.class_names)} classes need (1, {len(data.class_names)})"
         )
-    order = torch.Generator().manual_seed(settings.seed)
-    optimiser = torch.optim.SGD(
-        network.parameters(),
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        nesterov=settings.momentum > 0,
-        weight_decay=settings.weight_decay,
-    )
-    schedule = torch.optim.lr_scheduler.MultiStepLR(
-        optimiser, sorted({max(1, round(m * settings.epochs)) for m in settings.milestones})
-    )
-    history: list[dict[str, float]] = []
-    snapshots: dict[int, dict[str, Tensor]] = {}
-    best = (0, -1.0)
-    for epoch in range(1, settings.epochs + 1):
-        learning_rate = float(schedule.get_last_lr()[0])
-        network.train()
-        total = torch.zeros((), device=device)
-        for batch in torch.randperm(len(images), generator=order).split(settings.batch_size):
-            if len(batch) == 1 < settings.batch_size and len(images) > 1:
-                continue  # a last one alone: batch norm has no statistics of it
-            seen = _augmented(images[batch.to(device)], settings, order)
-            loss = F.cross_entropy(network(seen), labels[batch.to(device)])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            total += loss.detach() * len(batch)
-        schedule.step()
-        mean_loss = float(total) / len(images)
-        scores = _scores(network, validation[0], settings.batch_size)
-        # the loss does not show what the last step did
-        if not (torch.isfinite(total) and torch.isfinite(scores).all()):
-            raise ModularizerError(
-                f"epoch {epoch} ends with a loss of {mean_loss} and scores that are not all "
-                f"finite; lower the learning rate ({settings.learning_rate}) or look at the images"
-            )
-        accuracy = int((scores.argmax(dim=1) == validation[1]).sum()) / len(scores)
-        history.append(
-            {
-                "train_loss": mean_loss,
-                "validation_accuracy": accuracy,
-                "learning_rate": learning_rate,
-            }
-        )
-        snapshots[epoch] = {
-            name: tensor.detach().to("cpu", copy=True)
-            for name, tensor in network.state_dict().items()
-        }
-        if accuracy > best[1]:
-            best = (epoch, accuracy)
-        _forget(snapshots, best=best[0], epoch=epoch, stop=stop)
-        progress(Progress("train", epoch, settings.epochs, history[-1]))
-    return snapshots, history
+    return (images, labels), validation
 
 
-def _forget(snapshots: dict[int, dict[str, Tensor]], *, best: int, epoch: int, stop: Stop) -> None:
-    """Drop the epochs that can't be taken any more: one stays, or for half of the best, half."""
-    halves = {max(1, best // 2), *range((epoch + 1) // 2, epoch + 1)}
-    needed = {best} if stop == "best" else halves
-    for past in [one for one in snapshots if one not in needed]:
-        del snapshots[past]
-
-
-def _on_device(
-    images: ImageSet, preprocessing: Preprocessing, device: torch.device
-) -> tuple[Tensor, Tensor]:
+def _on_device(images: ImageSet, preprocessing: Preprocessing, device: torch.device) -> Examples:
     prepared = preprocessing.prepare(as_tensor(images.images, device))
     return prepared, torch.from_numpy(images.labels).to(device)
-
-
-def _augmented(images: Tensor, settings: TrainingSettings, generator: torch.Generator) -> Tensor:
-    """Mirror and shift each image at random, as the settings say."""
-    if settings.augment_flip:
-        mirrored = torch.rand(len(images), generator=generator) < 0.5
-        images = torch.where(
-            mirrored.to(images.device)[:, None, None, None], images.flip(3), images
-        )
-    if settings.augment_crop:
-        images = _shifted(images, settings.augment_crop, generator)
-    return images
-
-
-def _shifted(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    """Each image moved by up to ``most`` pixels each way, zeros coming in; same shape."""
-    count, channels, height, width = images.shape
-    padded = F.pad(images, (most,) * 4)
-    top, left = torch.randint(2 * most + 1, (2, count), generator=generator).to(images.device)
-    rows = (top[:, None] + torch.arange(height, device=images.device))[:, None, :, None]
-    columns = (left[:, None] + torch.arange(width, device=images.device))[:, None, None, :]
-    index = torch.arange(count, device=images.device)[:, None, None, None]
-    channel = torch.arange(channels, device=images.device)[None, :, None, None]
-    return padded[index, channel, rows, columns]
-
-
-def _scores(network: nn.Module, images: Tensor, batch_size: int) -> Tensor:
-    with inference(network):
-        return torch.cat([network(batch) for batch in images.split(batch_size)])

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from modularizer.analysis.grouping import group_channels
 from modularizer.analysis.multiply_adds import multiply_adds_model
+from modularizer.checkpoint import Saved
 from modularizer.progress import Progress
 from modularizer.search.budget import Budget, kernel_budget, multiply_add_budget
-from modularizer.search.checkpoint import Saved
 from modularizer.search.diversity import diff
 from modularizer.search.evolution import Evolution
 from modularizer.search.genetic import SwapWithinSegments

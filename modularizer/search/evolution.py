@@ -12,9 +12,9 @@ from torch import Tensor
 from modularizer.analysis.grouping import Grouping, group_channels
 from modularizer.analysis.keeping import keeping_each_layer
 from modularizer.analysis.sensitivity import Sensitivity
+from modularizer.checkpoint import Saved
 from modularizer.progress import Progress
 from modularizer.search.bracket import BracketResult, run_bracket
-from modularizer.search.checkpoint import Saved
 from modularizer.search.diversity import diff
 from modularizer.search.genetic import CrossAndFlip, SearchState, Variation, ask, tell
 from modularizer.search.population import first_population, random_population

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from modularizer.analysis.plan import SlicingPlan
+from modularizer.checkpoint import Checkpoint
 from modularizer.progress import ProgressCallback
-from modularizer.search.checkpoint import Checkpoint
 from modularizer.search.fitness import AccuratePass, Fitness, FittestPass, Passing
 from modularizer.search.scoring import CandidateScorer
 from modularizer.settings import DecompositionSettings

@@ -60,10 +60,10 @@ def _known(_: click.Context, __: click.Parameter, name: str) -> str:
 )
 @click.option(
     "--stop",
-    type=click.Choice(["best", "underfitting"]),
+    type=click.Choice(["best", "underfitting", "last"]),
     default="best",
     show_default=True,
-    help="Which epoch to take: the best on validation images, or half of it.",
+    help="Which epoch to take: the best on validation images, half of it, or the last.",
 )
 @options.settings_of(TrainingSettings)
 @options.device
@@ -76,7 +76,7 @@ def train(
     architecture: str,
     arguments: tuple[tuple[str, Any], ...],
     channels: str | None,
-    stop: Literal["best", "underfitting"],
+    stop: Literal["best", "underfitting", "last"],
     size: int | None,
     data_seed: int,
     device: str,

@@ -79,7 +79,7 @@ def test_a_checkpoint_of_other_weights_data_or_settings_is_refused(tmp_path: Pat
         (other, DATA, SETTINGS),
         (strong(), data, SETTINGS),
     ):
-        with pytest.raises(CheckpointError, match="of another search"):
+        with pytest.raises(CheckpointError, match="of another task"):
             decompose(model, images, settings, resources=Resources(checkpoint=path))
 
 

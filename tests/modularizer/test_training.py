@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,15 @@ import torch
 
 from modularizer.architectures.catalogue import build_network
 from modularizer.architectures.spec import ArchitectureSpec
+from modularizer.augmentation import shifted
 from modularizer.classifier import predict
 from modularizer.datasets.images import DataSplits, ImageSet
-from modularizer.errors import ArchitectureError, DataError, ModularizerError
+from modularizer.epochs import Stop, one_cycle
+from modularizer.errors import ArchitectureError, CheckpointError, DataError, ModularizerError
 from modularizer.preprocessing import Preprocessing
 from modularizer.progress import Progress
 from modularizer.settings import TrainingSettings
-from modularizer.training import TrainingResult, train_classifier
+from modularizer.training import TrainingResult, train_classifier, train_to_stops
 
 SPEC = ArchitectureSpec(
     name="simcnn",
@@ -139,6 +142,74 @@ def test_the_learning_rate_falls_by_ten_at_each_milestone() -> None:
     assert rates == pytest.approx([0.02] * 3 + [0.002] * 3 + [0.0002] * 4)
 
 
+def test_one_cycle_rises_for_a_quarter_of_the_steps_and_falls_to_nothing() -> None:
+    settings = TrainingSettings(epochs=8, schedule="one-cycle", learning_rate=0.1, batch_size=10)
+    rates = [epoch["learning_rate"] for epoch in train(settings).history]
+    cosine = [(1 + np.cos(np.pi * n / 6)) / 20 for n in range(6)]
+    assert rates == pytest.approx([0.004, 0.052, *cosine])
+    assert one_cycle(1.0) == pytest.approx(0.0)
+
+
+def test_several_stops_of_one_run_are_those_of_runs_of_their_own() -> None:
+    settings = CONSTANT.model_copy(update={"seed": 1})
+    stops: tuple[Stop, ...] = ("underfitting", "last", "best")
+    together = train_to_stops(DATA, SPEC, settings, stops=stops)
+    for stop, one in zip(stops, together, strict=True):
+        alone = train(settings, stop=stop)
+        assert same(one, alone)
+        assert (one.epoch, one.validation_accuracy) == (alone.epoch, alone.validation_accuracy)
+    assert together[1].epoch == settings.epochs
+    reached = weights_after(settings, settings.epochs)
+    assert all(torch.equal(reached[k], tensor) for k, tensor in weights(together[1]).items())
+
+
+class InterruptionError(Exception):
+    """Stands for the end of a process."""
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("last_epoch", [1, 3, 5])
+def test_an_interrupted_training_goes_on_to_the_same_bits(
+    tmp_path: Path, last_epoch: int, batch_norm: bool
+) -> None:
+    settings = AUGMENTED.model_copy(update={"schedule": "one-cycle"})
+    spec = SPEC.model_copy(update={"arguments": {**SPEC.arguments, "batch_norm": batch_norm}})
+    stops: tuple[Stop, ...] = ("underfitting", "best")
+    whole = train_to_stops(DATA, spec, settings, stops=stops)
+
+    def interrupt(progress: Progress) -> None:
+        if progress.done == last_epoch:
+            raise InterruptionError
+
+    checkpoint = tmp_path / "training"
+    with pytest.raises(InterruptionError):
+        train_to_stops(DATA, spec, settings, stops=stops, checkpoint=checkpoint, progress=interrupt)
+    torch.rand(3)
+    told: list[int] = []
+    resumed = train_to_stops(
+        DATA,
+        spec,
+        settings,
+        stops=stops,
+        checkpoint=checkpoint,
+        progress=lambda step: told.append(step.done),
+    )
+    assert told == list(range(last_epoch + 1, 7))
+    for one, other in zip(whole, resumed, strict=True):
+        assert same(one, other)
+        assert (one.epoch, one.history) == (other.epoch, other.history)
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "training"
+    train_to_stops(DATA, SPEC, SETTINGS, stops=("best",), checkpoint=checkpoint)
+    other = SETTINGS.model_copy(update={"seed": 4})
+    with pytest.raises(CheckpointError, match="of another task"):
+        train_to_stops(DATA, SPEC, other, stops=("best",), checkpoint=checkpoint)
+    with pytest.raises(CheckpointError, match="of another task"):
+        train_to_stops(DATA, SPEC, SETTINGS, stops=("last",), checkpoint=checkpoint)
+
+
 def test_progress_is_told_after_each_epoch() -> None:
     told: list[Progress] = []
     result = train(progress=told.append)
@@ -209,10 +280,8 @@ def test_an_unknown_network_is_refused() -> None:
 
 
 def test_a_shift_moves_each_image_as_a_whole_and_zeros_come_in() -> None:
-    from modularizer.training import _shifted
-
     images = torch.rand(50, 2, 5, 6) + 1
-    moved = _shifted(images, 2, torch.Generator().manual_seed(0))
+    moved = shifted(images, 2, torch.Generator().manual_seed(0))
     padded = torch.nn.functional.pad(images, (2, 2, 2, 2))
     offsets = set()
     for before, after in zip(padded, moved, strict=True):

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from modularizer.checkpoint import Checkpoint, Identity, weights_digest
 from modularizer.errors import CheckpointError
-from modularizer.search.checkpoint import Checkpoint, Identity, weights_digest
 
 TASK = Identity({"seed": 1, "data": "abc"}, {"torch": "2"})
 TENSORS = {
@@ -49,7 +49,7 @@ def test_without_a_path_nothing_is_written_but_a_stage_is_known() -> None:
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (Identity({"seed": 2, "data": "abc"}, {"torch": "2"}), "is of another search"),
+        (Identity({"seed": 2, "data": "abc"}, {"torch": "2"}), "is of another task"),
         (Identity(TASK.task, {"torch": "3"}), r"other versions \(torch 2 then, 3 now\)"),
         (Identity(TASK.task, {"torch": "2", "numpy": "2"}), "numpy None then, 2 now"),
     ],

@@ -1,4 +1,4 @@
-"""What a search must not lose: written whole after every step, found again by the next run."""
+"""What long work must not lose: written whole after every step, found again by the next run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Saved:
-    """One stage of a search as it was last saved.
+    """One stage of some work as it was last saved.
 
     Attributes:
         tensors: name -> tensor.
@@ -33,7 +33,7 @@ class Saved:
 
 @dataclass(frozen=True)
 class Identity:
-    """What a checkpoint is of; it is no use to any other search.
+    """What a checkpoint is of; it is no use to anything else.
 
     Attributes:
         task: everything that the result depends on: settings, fingerprints of weights and data.
@@ -50,7 +50,7 @@ class Identity:
 
 
 class Checkpoint:
-    """The stages of one search, in one file that is replaced whole, or nowhere.
+    """The stages of one task, in one file that is replaced whole, or nowhere.
 
     Args:
         path: the file; None to keep nothing. What is there is taken up if it is of the same
@@ -145,7 +145,7 @@ def _read(path: Path, identity: Identity) -> dict[str, Saved]:
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"the checkpoint {path} can't be read: {error}; {again}") from error
     if version != _FORMAT or digest != identity.digest:
-        raise CheckpointError(f"the checkpoint {path} is of another search; {again}")
+        raise CheckpointError(f"the checkpoint {path} is of another task; {again}")
     if content != _content_digest(tensors, facts):
         raise CheckpointError(f"the checkpoint {path} is not what was written; {again}")
     other = [
