@@ -18,7 +18,7 @@ from modularizer.architectures.catalogue import build_network
 from modularizer.architectures.spec import ArchitectureSpec
 from modularizer.checkpoint import Checkpoint, Identity
 from modularizer.classifier import Classifier
-from modularizer.datasets.images import DataSplits
+from modularizer.datasets.data_splits import DataSplits
 from modularizer.datasets.splits import require_every_class
 from modularizer.decomposition import identity_of, require_sliceable
 from modularizer.preprocessing import Preprocessing, as_tensor

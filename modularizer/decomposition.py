@@ -21,7 +21,8 @@ from modularizer.assembly.decode import decode
 from modularizer.assembly.masking import verify_decoded
 from modularizer.checkpoint import Checkpoint, Identity, weights_digest
 from modularizer.classifier import Classifier, inference
-from modularizer.datasets.images import DataSplits, ImageSet
+from modularizer.datasets.data_splits import DataSplits
+from modularizer.datasets.images import ImageSet
 from modularizer.datasets.splits import with_validation_images
 from modularizer.devices import arithmetic, require_device
 from modularizer.errors import DataError, DecodeError, ModularizerError, PlanError

@@ -15,7 +15,8 @@ from modularizer.assembly.class_module import ClassModule
 from modularizer.assembly.patched import Patch, PatchedClassifier, predict_both
 from modularizer.classifier import Classifier, predict
 from modularizer.cost import count_cost
-from modularizer.datasets.images import DataSplits, ImageSet
+from modularizer.datasets.data_splits import DataSplits
+from modularizer.datasets.images import ImageSet
 from modularizer.decomposition import Parts, Resources, decompose
 from modularizer.epochs import Stop
 from modularizer.metrics import METRICS, PatchEvaluation, evaluate_patch

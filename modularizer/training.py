@@ -14,7 +14,8 @@ from modularizer.architectures.catalogue import build_network
 from modularizer.architectures.spec import ArchitectureSpec
 from modularizer.checkpoint import Checkpoint, Identity
 from modularizer.classifier import Classifier, channels_outermost, takes_channels_last
-from modularizer.datasets.images import DataSplits, ImageSet
+from modularizer.datasets.data_splits import DataSplits
+from modularizer.datasets.images import ImageSet
 from modularizer.epochs import Epochs, Examples, Stop, scores_of, weights_at
 from modularizer.errors import ArchitectureError, DataError
 from modularizer.preprocessing import Preprocessing, as_tensor

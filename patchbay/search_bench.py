@@ -16,7 +16,7 @@ from patchbay.session import cores, load_splits, open_registry
 
 if TYPE_CHECKING:
     from benchmarks.subject import Subject
-    from modularizer.datasets.images import DataSplits
+    from modularizer.datasets.data_splits import DataSplits
     from modularizer.progress import ProgressCallback
     from modularizer.settings import DecompositionSettings
 

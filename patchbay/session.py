@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from modularizer.datasets.images import DataSplits
+    from modularizer.datasets.data_splits import DataSplits
     from registry.registry import Registry
     from serving.settings import Settings
 

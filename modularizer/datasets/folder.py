@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from modularizer.datasets.data_splits import DataSplits
+from modularizer.datasets.held_out import HeldOut
 from modularizer.datasets.image_files import IMAGE_SUFFIXES, read_image_files
-from modularizer.datasets.images import DataSplits, ImageSet
+from modularizer.datasets.images import ImageSet
 from modularizer.datasets.published import PublishedSets
 from modularizer.datasets.splits import require_every_class, split_images
 from modularizer.errors import DataError
@@ -81,7 +83,7 @@ def _split(
         raise DataError("found train and validation, but no test/; add it or merge the two")
     for part, images in parts.items():
         require_every_class(images, part)
-    return DataSplits(parts["train"], parts["validation"], parts["test"], source)
+    return DataSplits(parts["train"], parts["validation"], HeldOut(parts["test"]), source)
 
 
 def _class_folders(root: Path) -> list[tuple[str, Path]]:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modularizer.datasets.images import DataSplits, ImageSet, require_uint8_images
+from modularizer.datasets.data_splits import DataSplits
+from modularizer.datasets.images import ImageSet, require_uint8_images
 from modularizer.datasets.published import PublishedSets
 from modularizer.errors import DataError
 

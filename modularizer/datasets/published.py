@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from modularizer.datasets.images import DataSplits, ImageSet
+from modularizer.datasets.data_splits import DataSplits
+from modularizer.datasets.held_out import HeldOut
+from modularizer.datasets.images import ImageSet
 from modularizer.datasets.splits import require_every_class, stratified_parts
 from modularizer.errors import DataError
 
@@ -60,4 +62,4 @@ class PublishedSets:
         """
         fractions = (1 - validation_fraction, validation_fraction)
         train, validation = stratified_parts(self.train, fractions, seed=seed)
-        return DataSplits(train, validation, self.test, source, seed)
+        return DataSplits(train, validation, HeldOut(self.test), source, seed)

@@ -7,9 +7,9 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from modularizer.datasets.data_splits import DataSplits
 from modularizer.datasets.digits import read_digits
 from modularizer.datasets.folder import load_folder
-from modularizer.datasets.images import DataSplits
 from modularizer.datasets.npz import load_npz, read_npz
 from modularizer.datasets.published import PublishedSets
 from modularizer.datasets.splits import split_images

@@ -9,7 +9,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from modularizer.datasets.images import DataSplits, ImageSet
+from modularizer.datasets.data_splits import DataSplits
+from modularizer.datasets.held_out import HeldOut
+from modularizer.datasets.images import ImageSet
 from modularizer.errors import DataError
 
 DEFAULT_FRACTIONS = (0.4, 0.3, 0.3)
@@ -49,7 +51,7 @@ def split_images(
             f"expected three fractions (train, validation, test), found {len(fractions)}"
         )
     train, validation, test = stratified_parts(images, fractions, seed=seed)
-    return DataSplits(train, validation, test, source, seed)
+    return DataSplits(train, validation, HeldOut(test), source, seed)
 
 
 def stratified_parts(

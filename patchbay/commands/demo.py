@@ -48,7 +48,9 @@ def demo(threads: int, home: Path | None, as_json: bool) -> None:
         checked = check_over_http(
             story.served.patch.uri,
             story.served.patch.patched,
-            story.data.only(story.served.patch.patched.class_names).test.images,
+            story.data.only(story.served.patch.patched.class_names)
+            .test.open("the demo's check over HTTP")
+            .images,
             settings=service_settings(story.served_uri, home=home, threads=threads, device="cpu"),
             progress=bars("held-out images over HTTP"),
         )

@@ -39,7 +39,8 @@ def evaluate(
     version = registry.find(uri)
     patched = registry.load_patched(version.uri)
     data = load_splits(source, seed=data_seed, size=size, classes=patched.class_names)
-    found = evaluate_patched(patched, data.test if split == "test" else data.validation)
+    images = data.test.open("patchbay evaluate") if split == "test" else data.validation
+    found = evaluate_patched(patched, images)
     if as_json:
         targets = [comparison.as_json(one) for one in found]
         emit({"uri": version.uri, "split": split, "targets": targets})

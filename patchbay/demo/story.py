@@ -11,7 +11,7 @@ from patchbay.demo import recipe
 from patchbay.session import cores
 
 if TYPE_CHECKING:
-    from modularizer.datasets.images import DataSplits
+    from modularizer.datasets.data_splits import DataSplits
     from modularizer.metrics import PatchEvaluation
     from modularizer.pipeline import RegisteredClassifier, RegisteredDecomposition, RegisteredPatch
     from modularizer.progress import ProgressCallback
@@ -165,7 +165,7 @@ def _patch_one(
         weak_uri=weak.uri,
         sink=registry,
     )
-    (held_out,) = evaluate_patched(patch.patched, data.test)
+    (held_out,) = evaluate_patched(patch.patched, data.test.open("the demo's table"))
     return Target(target, weak, patch, held_out)
 
 
@@ -179,7 +179,10 @@ def _held_out(
 
     classifier, parts = strong.result.classifier, decomposition.parts
     images = ClassImages(
-        data.test, prepare=classifier.prepare, device=torch.device("cpu"), micro_batch=500
+        data.test.open("the demo's composed accuracy"),
+        prepare=classifier.prepare,
+        device=torch.device("cpu"),
+        micro_batch=500,
     )
     with CandidateScorer(classifier.network, parts.plan, images) as scorer:
         random = [scorer.composed_accuracy(draw) for draw in parts.random_masks]
@@ -201,7 +204,7 @@ def write_sample(story: Story, folder: Path) -> Path:
     from serving.client import png_bytes
 
     patched = story.served.patch.patched
-    images = story.data.only(patched.class_names).test
+    images = story.data.only(patched.class_names).test.open("the demo's sample image")
     both = predict_both(patched, images.images)
     right = both.scores.argmax(dim=1).numpy() == images.labels
     weak_right = both.weak_scores.argmax(dim=1).numpy() == images.labels

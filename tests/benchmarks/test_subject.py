@@ -53,7 +53,7 @@ def test_a_subject_is_trained_on_images_brought_to_the_networks_size() -> None:
     data = load_data("digits", classes=["0", "1"])
     trained = train_subject(data, width_multiplier=0.05, epochs=1)
     assert trained.strong.preprocessing.size == (32, 32)
-    assert predict(trained.strong, data.test.images[:2]).shape == (2, 2)
+    assert predict(trained.strong, data.validation.images[:2]).shape == (2, 2)
     assert trained.facts()["training_seconds"] > 0
 
 

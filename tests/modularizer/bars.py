@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from modularizer.architectures.spec import ArchitectureSpec
 from modularizer.assembly.composed import ComposedClassifier
 from modularizer.classifier import Classifier, predict
-from modularizer.datasets.images import DataSplits, ImageSet
+from modularizer.datasets.data_splits import DataSplits
+from modularizer.datasets.held_out import HeldOut
+from modularizer.datasets.images import ImageSet
 from modularizer.decomposition import Parts, Resources, decompose
 from modularizer.progress import Progress
 from modularizer.search.diversity import diff
@@ -43,7 +45,8 @@ def image_set(count: int, seed: int) -> ImageSet:
     return ImageSet(images, labels, NAMES)
 
 
-DATA = DataSplits(image_set(60, 0), image_set(45, 1), image_set(30, 2), "bars")
+TEST = image_set(30, 2)
+DATA = DataSplits(image_set(60, 0), image_set(45, 1), HeldOut(TEST), "bars")
 
 
 @lru_cache(maxsize=1)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from modularizer.analysis.trial import masks_removing_each
 from modularizer.architectures.rescnn import simple_rescnn
 from modularizer.assembly.masking import masked
+from modularizer.datasets.held_out import HeldOut
 from modularizer.datasets.images import ImageSet
 from modularizer.decomposition import decompose
 from modularizer.errors import DataError
@@ -22,6 +23,7 @@ from tests.modularizer.bars import (
     DATA,
     NAMES,
     SETTINGS,
+    TEST,
     PartlyCoupled,
     assert_reported_as_done,
     fitted,
@@ -46,7 +48,7 @@ def test_what_is_reported_is_what_the_modules_do() -> None:
 
 def test_each_module_is_the_masked_strong_network_s_score_of_its_class() -> None:
     found, network = parts(), strong().network
-    images = torch.from_numpy(DATA.test.images)
+    images = torch.from_numpy(TEST.images)
     prepared = strong().preprocessing.prepare(images)
     for label, one in enumerate(found.class_modules):
         assert one.class_name == NAMES[label]
@@ -191,7 +193,7 @@ class Untouchable(np.ndarray[Any, Any]):
 
 
 def test_test_images_are_not_looked_at() -> None:
-    test = ImageSet(DATA.test.images.view(Untouchable), DATA.test.labels, NAMES)
+    test = HeldOut(ImageSet(TEST.images.view(Untouchable), TEST.labels, NAMES))
     assert same(parts(), decompose(strong(), replace(DATA, test=test), SETTINGS))
 
 

@@ -13,7 +13,9 @@ from modularizer.architectures.rescnn import simple_rescnn
 from modularizer.architectures.spec import ArchitectureSpec
 from modularizer.assembly.composed import ComposedClassifier
 from modularizer.classifier import Classifier, channels_outermost, predict
-from modularizer.datasets.images import DataSplits, ImageSet
+from modularizer.datasets.data_splits import DataSplits
+from modularizer.datasets.held_out import HeldOut
+from modularizer.datasets.images import ImageSet
 from modularizer.decomposition import decompose
 from modularizer.errors import DataError, ModularizerError, PlanError
 from modularizer.preprocessing import Preprocessing
@@ -25,6 +27,7 @@ from tests.modularizer.bars import (
     NAMES,
     SETTINGS,
     SPEC,
+    TEST,
     fitted,
     strong,
     untrained,
@@ -146,7 +149,7 @@ def test_a_hundred_classes_can_be_taken_apart() -> None:
         noise = generator.integers(0, 10, (count, 8, 8, 1))
         return ImageSet((prototypes[labels] * 0.9 + noise).astype(np.uint8), labels, names)
 
-    data = DataSplits(of(300), of(200), of(100), "prototypes")
+    data = DataSplits(of(300), of(200), HeldOut(of(100)), "prototypes")
     spec = ArchitectureSpec(name="simple_simcnn", arguments=HUNDRED)
     training = TrainingSettings(epochs=40, batch_size=10, learning_rate=0.02)
     model = train_classifier(data, spec, training).classifier
@@ -179,8 +182,8 @@ def test_a_network_that_takes_contiguous_images_alone_is_served_too(channels: in
     def coloured(images: ImageSet) -> ImageSet:
         return ImageSet(images.images.repeat(channels, axis=3), images.labels, NAMES)
 
-    train, validation, test = map(coloured, (DATA.train, DATA.validation, DATA.test))
-    data = DataSplits(train, validation, test, "bars")
+    train, validation, test = map(coloured, (DATA.train, DATA.validation, TEST))
+    data = DataSplits(train, validation, HeldOut(test), "bars")
     torch.manual_seed(0)
     network = WithView(channels)
     prepare = Preprocessing(

@@ -10,7 +10,9 @@ import pytest
 from modularizer.architectures.spec import ArchitectureSpec
 from modularizer.assembly.calibration import MinMaxCalibration
 from modularizer.classifier import predict
-from modularizer.datasets.images import DataSplits, ImageSet
+from modularizer.datasets.data_splits import DataSplits
+from modularizer.datasets.held_out import HeldOut
+from modularizer.datasets.images import ImageSet
 from modularizer.errors import PatchError
 from modularizer.metrics import METRICS, class_metrics
 from modularizer.pipeline import (
@@ -46,7 +48,7 @@ def image_set(count: int, seed: int) -> ImageSet:
     return ImageSet(images, labels, ("a", "b", "c", "d"))
 
 
-ALL = DataSplits(image_set(80, 0), image_set(60, 1), image_set(40, 2), "bars")
+ALL = DataSplits(image_set(80, 0), image_set(60, 1), HeldOut(image_set(40, 2)), "bars")
 STRONG_DATA, WEAK_DATA = ALL.only(["a", "b", "c"]), ALL.only(["d", "c", "a"])
 
 
@@ -215,7 +217,7 @@ def test_everything_handed_over_is_plain_finite_json() -> None:
 
 def test_test_images_count_only_when_they_are_asked_for() -> None:
     _, _, _, _, patched = story()
-    held_out = evaluate_patched(patched.patched, WEAK_DATA.test)
+    held_out = evaluate_patched(patched.patched, WEAK_DATA.test.open("a test"))
     assert [one.images for one in held_out] == [30, 30]
     assert [one.images for one in patched.validation] == [45, 45]
     metrics = evaluation_metrics(held_out, prefix="test")

@@ -12,7 +12,9 @@ from modularizer.architectures.catalogue import build_network
 from modularizer.architectures.spec import ArchitectureSpec
 from modularizer.augmentation import shifted
 from modularizer.classifier import predict
-from modularizer.datasets.images import DataSplits, ImageSet
+from modularizer.datasets.data_splits import DataSplits
+from modularizer.datasets.held_out import HeldOut
+from modularizer.datasets.images import ImageSet
 from modularizer.epochs import Stop, one_cycle
 from modularizer.errors import ArchitectureError, CheckpointError, DataError, ModularizerError
 from modularizer.preprocessing import Preprocessing
@@ -43,7 +45,8 @@ def image_set(count: int, seed: int) -> ImageSet:
     return ImageSet(images, labels, ("left", "middle", "right"))
 
 
-DATA = DataSplits(image_set(60, 0), image_set(45, 1), image_set(30, 2), "bars")
+TEST = image_set(30, 2)
+DATA = DataSplits(image_set(60, 0), image_set(45, 1), HeldOut(TEST), "bars")
 
 
 def train(settings: TrainingSettings = SETTINGS, **more: Any) -> TrainingResult:
@@ -228,8 +231,8 @@ class Untouchable(np.ndarray[Any, Any]):
 
 
 def test_test_images_are_not_looked_at() -> None:
-    test = ImageSet(DATA.test.images.view(Untouchable), DATA.test.labels, DATA.class_names)
-    other = image_set(9, 77)
+    test = HeldOut(ImageSet(TEST.images.view(Untouchable), TEST.labels, TEST.class_names))
+    other = HeldOut(image_set(9, 77))
     first, second = train(data=replace(DATA, test=test)), train(data=replace(DATA, test=other))
     assert same(first, second)
 
@@ -246,7 +249,7 @@ def test_the_number_of_classes_comes_from_the_data() -> None:
         train(architecture=wrong)
     result = train()
     assert result.classifier.architecture.arguments["num_classes"] == 3
-    assert predict(result.classifier, DATA.test.images).shape == (30, 3)
+    assert predict(result.classifier, TEST.images).shape == (30, 3)
     assert result.classifier.class_names == DATA.class_names
 
 

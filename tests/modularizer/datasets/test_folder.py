@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from modularizer.datasets.data_splits import DataSplits
 from modularizer.datasets.folder import load_folder
-from modularizer.datasets.images import DataSplits
 from modularizer.errors import DataError
 
 
@@ -25,7 +25,7 @@ def fill(folder: Path, count: int, *, start: int = 0, side: int = 2) -> None:
 def numbers(splits: DataSplits) -> list[list[int]]:
     return [
         sorted(part.images[:, 0, 0, 0].tolist())
-        for part in (splits.train, splits.validation, splits.test)
+        for part in (splits.train, splits.validation, splits.test.open("a test"))
     ]
 
 
@@ -35,8 +35,9 @@ def test_class_folders_alone_are_split_forty_thirty_thirty(tmp_path: Path, layou
     fill(tmp_path / layout / "cat", 20, start=10)
     splits = load_folder(tmp_path, seed=5)
     assert splits.class_names == ("cat", "dog")
-    assert [len(part) for part in numbers(splits)] == [12, 9, 9]
-    assert sorted(chain(*numbers(splits))) == list(range(30))
+    parts = numbers(splits)
+    assert [len(part) for part in parts] == [12, 9, 9]
+    assert sorted(chain(*parts)) == list(range(30))
     assert (splits.train.of_class("dog") < 10).all()
     assert splits.source == tmp_path.name
     assert splits.fingerprint == load_folder(tmp_path, seed=5).fingerprint

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modularizer.datasets.images import DataSplits, ImageSet, require_uint8_images
+from modularizer.datasets.data_splits import DataSplits
+from modularizer.datasets.held_out import HeldOut
+from modularizer.datasets.images import ImageSet, require_uint8_images
 from modularizer.errors import DataError
 
 NAMES = ("cat", "dog", "emu")
@@ -82,4 +84,4 @@ def test_images_of_another_form_are_refused(images: Any, message: str) -> None:
 def test_splits_must_agree_on_their_classes() -> None:
     first, other = numbered([0]), numbered([0], ("dog", "cat", "emu"))
     with pytest.raises(DataError, match="the same classes in one order"):
-        DataSplits(first, first, other, "made")
+        DataSplits(first, first, HeldOut(other), "made")

@@ -23,7 +23,7 @@ def test_a_fifth_of_each_class_validates_and_test_stays() -> None:
     splits = published.split(source="made", seed=4)
     assert np.bincount(splits.train.labels).tolist() == [40, 16]
     assert np.bincount(splits.validation.labels).tolist() == [10, 4]
-    assert splits.test is published.test
+    assert splits.test.open("a test") is published.test
     pixels = np.concatenate([splits.train.images, splits.validation.images])
     assert sorted(pixels[:, 0, 0, 0]) == list(range(70))
 

@@ -52,7 +52,9 @@ def test_choosing_classes_moves_no_image_between_splits() -> None:
     weak = load_data("digits", classes=digits_weak_classes("3"))
     assert weak.class_names == ("6", "7", "8", "9", "3")
     strong = load_data("digits", classes=DIGITS_STRONG)
-    assert np.array_equal(weak.test.of_class("3"), strong.test.of_class("3"))
+    assert np.array_equal(
+        weak.test.open("a test").of_class("3"), strong.test.open("a test").of_class("3")
+    )
     with pytest.raises(DataError, match="no class 'ten' here; the classes are 0, 1"):
         load_data("digits", classes=["ten"])
 
@@ -71,7 +73,7 @@ def test_the_subset_recipe_names_its_target_class(data_dir: Path) -> None:
     assert splits.source == "cifar100-subset:cat"
     assert splits.fingerprint == load_cifar100_subset("cat", seed=1, data_dir=data_dir).fingerprint
     few = load_cifar100_subset("cat", data_dir=data_dir, target_test_images=1)
-    assert len(few.test.of_class("cat")) == 1
+    assert len(few.test.open("a test").of_class("cat")) == 1
 
 
 @pytest.mark.parametrize("source", ["cifar100-subset", "cifar100-subset:", "cifar100-subset:rose"])

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modularizer.datasets.images import DataSplits, ImageSet
+from modularizer.datasets.data_splits import DataSplits
+from modularizer.datasets.images import ImageSet
 from modularizer.datasets.splits import seeded_order, split_images, stratified_parts
 from modularizer.errors import DataError
 
@@ -25,7 +26,7 @@ def numbers(images: ImageSet) -> list[int]:
 
 
 def parts_of(splits: DataSplits) -> list[ImageSet]:
-    return [splits.train, splits.validation, splits.test]
+    return [splits.train, splits.validation, splits.test.open("a test")]
 
 
 COUNTS = st.lists(st.integers(3, 40), min_size=1, max_size=5)
@@ -97,8 +98,9 @@ def test_the_default_is_forty_thirty_thirty() -> None:
 
 def test_three_images_of_a_class_are_enough_for_three_parts() -> None:
     splits = split_images(identified([3, 200]), source="made", fractions=(0.98, 0.01, 0.01))
-    assert [len(part.of_class("class 0")) for part in parts_of(splits)] == [1, 1, 1]
-    assert [len(part.of_class("class 1")) for part in parts_of(splits)] == [196, 2, 2]
+    parts = parts_of(splits)
+    assert [len(part.of_class("class 0")) for part in parts] == [1, 1, 1]
+    assert [len(part.of_class("class 1")) for part in parts] == [196, 2, 2]
 
 
 @pytest.mark.parametrize("count", [0, 2])
