@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from benchmarks.subject import Workbench
 from modularizer.progress import Progress, ProgressCallback, ignore_progress
 from modularizer.search.evolution import genetic_search
 from modularizer.settings import DecompositionSettings
+from modularizer.whole_files import write_whole
 
 SMALL_CLASSES = 3
 """Classes of the case that is small enough to compare every combination."""
@@ -201,7 +201,7 @@ class Ablation:
             **_searched(bench, settings, progress, alpha=self.base.alpha),
         }
         if path is not None:
-            _keep(path, run)
+            write_whole(path, json.dumps(run).encode())
         return run
 
 
@@ -261,10 +261,3 @@ def _kept(path: Path, digest: str) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return run if isinstance(run, dict) and run.get("digest") == digest else None
-
-
-def _keep(path: Path, run: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    unfinished.write_text(json.dumps(run))
-    unfinished.replace(path)

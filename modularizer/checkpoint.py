@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from modularizer.errors import CheckpointError
+from modularizer.whole_files import remove_unfinished, write_whole
 
 _FORMAT = 1
 
@@ -66,8 +66,7 @@ class Checkpoint:
         self._identity = identity
         self._stages: dict[str, Saved] = {}
         if path is not None:
-            for unfinished in path.parent.glob(f"{path.name}.*.tmp"):
-                unfinished.unlink(missing_ok=True)  # of a process that was killed as it wrote
+            remove_unfinished(path)
             if path.exists():
                 self._stages = _read(path, identity)
 
@@ -114,21 +113,7 @@ def _write(path: Path, stages: Mapping[str, Saved], identity: Identity) -> None:
         "facts": facts,
         "content": _content_digest(tensors, facts),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with unfinished.open("wb") as file:
-            file.write(save(tensors, metadata={"patchbay": json.dumps(about)}))
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the new name survives a power cut, too
-    finally:
-        os.close(folder)
+    write_whole(path, save(tensors, metadata={"patchbay": json.dumps(about)}))
 
 
 def _read(path: Path, identity: Identity) -> dict[str, Saved]:

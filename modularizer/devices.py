@@ -27,6 +27,16 @@ def require_device(name: str, precision: str = "float32") -> torch.device:
     return torch.device(name)
 
 
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """A context in which layers that bear it compute in bfloat16, if that was asked for.
+
+    Args:
+        device: where they run.
+        precision: ``bfloat16`` or anything else.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
 def arithmetic(precision: str) -> AbstractContextManager[Any]:
     """A context in which a GPU uses TF32 if that was asked for, and only then.
 

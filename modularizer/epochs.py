@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from modularizer.augmentation import augmented
 from modularizer.checkpoint import Saved
 from modularizer.classifier import inference
+from modularizer.devices import autocast
 from modularizer.errors import ModularizerError
 from modularizer.settings import TrainingSettings
 
@@ -96,7 +97,8 @@ class Epochs:
             for group in self._optimiser.param_groups:
                 group["lr"] = self._rate_at(self.epoch * self._steps_an_epoch + step)
             seen = augmented(images[batch.to(images.device)], self.settings, self._order)
-            loss = F.cross_entropy(self.network(seen), labels[batch.to(images.device)])
+            with autocast(images.device, self.settings.precision):
+                loss = F.cross_entropy(self.network(seen), labels[batch.to(images.device)])
             self._optimiser.zero_grad()
             loss.backward()
             self._optimiser.step()

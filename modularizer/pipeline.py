@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from modularizer.architectures.spec import ArchitectureSpec
-from modularizer.assembly.calibration import Calibration, fit_minmax
+from modularizer.assembly.calibration import Calibration
+from modularizer.assembly.calibrations.minmax import fit_minmax
 from modularizer.assembly.class_module import ClassModule
 from modularizer.assembly.patched import Patch, PatchedClassifier, predict_both
 from modularizer.classifier import Classifier, predict

@@ -48,6 +48,10 @@ class TrainingSettings(BaseModel):
     )
     augment_crop: Pixels = Field(0, description="pixels of a random shift; 0 for none")
     augment_flip: bool = Field(False, description="mirror half of the images; wrong for digits")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="of the arithmetic while learning; weights and validation stay float32",
+    )
     seed: Seed = Field(0, description="of initialisation, order and augmentation")
 
 

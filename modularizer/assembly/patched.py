@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from modularizer.assembly.calibration import Calibration
 from modularizer.assembly.class_module import ClassModule
+from modularizer.assembly.fusion import Fusion, require_fitting_fusion
+from modularizer.assembly.fusions.replacement import Replacement
 from modularizer.classifier import Classifier, inference
 from modularizer.errors import PatchError
 from modularizer.preprocessing import Preprocessing, as_tensor
@@ -37,8 +39,8 @@ class PatchedScores:
     """Both answers, side by side.
 
     Attributes:
-        scores: float32 (N, classes): the weak softmax with each patched class's entry replaced
-            by the calibrated score. Scores, not probabilities: they don't sum to 1.
+        scores: float32 (N, classes): the weak side with each patched class's entry as the fusion
+            makes it. By the paper's rule scores, not probabilities: they don't sum to 1.
         weak_scores: float32 (N, classes): the weak model's softmax, untouched.
     """
 
@@ -52,12 +54,16 @@ class PatchedClassifier(nn.Module):
     Args:
         weak: the weak classifier.
         patches: one for each class to fix, at most one a class; classes are matched by name.
+        fusion: how their scores join the weak model's; None for the paper's replacement.
 
     Raises:
-        PatchError: if a patch's class is unknown to the weak model, or is patched twice.
+        PatchError: if a patch's class is unknown to the weak model, or is patched twice, or the
+            fusion does not go with the calibrations.
     """
 
-    def __init__(self, weak: Classifier, patches: Sequence[Patch]) -> None:
+    def __init__(
+        self, weak: Classifier, patches: Sequence[Patch], fusion: Fusion | None = None
+    ) -> None:
         super().__init__()
         if not patches:
             raise PatchError("a patched classifier needs at least one class module")
@@ -70,6 +76,8 @@ class PatchedClassifier(nn.Module):
         names = [patch.class_name for patch in patches]
         if len(set(names)) != len(names):
             raise PatchError(f"each class takes one patch at most; found {', '.join(names)}")
+        self.fusion = fusion or Replacement()
+        require_fitting_fusion(self.fusion, [patch.calibration for patch in patches])
         self.weak = weak
         self.patches = tuple(patches)
         self.class_modules = nn.ModuleList(patch.class_module for patch in patches)
@@ -99,11 +107,13 @@ class PatchedClassifier(nn.Module):
             outputs: weak logits (N, classes), then each patch's raw score (N,), in branch order.
         """
         weak_logits, *raw_scores = outputs
-        weak_scores = torch.softmax(weak_logits, dim=1)
-        scores = weak_scores.clone()
-        for patch, raw in zip(self.patches, raw_scores, strict=True):
-            scores[:, self.weak.class_index(patch.class_name)] = patch.calibration.apply(raw)
-        return PatchedScores(scores, weak_scores)
+        scores = self.fusion.combine(
+            weak_logits,
+            [self.weak.class_index(patch.class_name) for patch in self.patches],
+            [patch.calibration for patch in self.patches],
+            raw_scores,
+        )
+        return PatchedScores(scores, torch.softmax(weak_logits, dim=1))
 
     def both(self, images: Tensor) -> PatchedScores:
         """The weak and the patched answer for uint8 images (N, H, W, C), branches in turn."""

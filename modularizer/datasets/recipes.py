@@ -102,8 +102,8 @@ def load_cifar100_subset(
     """
     cifar100_weak_classes(target)  # an unknown target class is refused before anything is read
     published = with_target_class(
-        _read_published(_SUBSET, data_dir),
-        _read_published("cifar10", data_dir),
+        read_published(_SUBSET, data_dir),
+        read_published("cifar10", data_dir),
         target,
         seed=seed,
         test_images=target_test_images,
@@ -131,7 +131,7 @@ def _load(
     if name == _SUBSET:
         return load_cifar100_subset(target, seed=seed, data_dir=data_dir)
     if is_recipe:
-        return _read_published(source, data_dir).split(source=source, seed=seed)
+        return read_published(source, data_dir).split(source=source, seed=seed)
     if path.suffix.lower() == ".npz":
         return load_npz(path, seed=seed)
     raise DataError(
@@ -141,7 +141,16 @@ def _load(
     )
 
 
-def _read_published(name: str, data_dir: Path | None) -> PublishedSets:
+def read_published(name: str, data_dir: Path | None = None) -> PublishedSets:
+    """A published data set as it is, before it is split.
+
+    Args:
+        name: ``cifar10``, ``cifar100-subset`` or ``svhn``.
+        data_dir: see `load_data`.
+
+    Raises:
+        DataError: if files are missing or broken.
+    """
     folder = data_dir or Path(os.environ.get("PATCHBAY_DATA") or "data")
     file_name, read_original = _PUBLISHED[name]
     file = folder / file_name

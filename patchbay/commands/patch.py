@@ -49,7 +49,7 @@ def patch(
     """
     registry = open_registry(home, threads=threads, addresses=[model, *modules], reads_only=True)
     registry.require_name_for(name, "patched")
-    from modularizer.assembly.calibration import NoCalibration
+    from modularizer.assembly.calibrations.raw import NoCalibration
     from modularizer.pipeline import RegisteredModule, run_patch
 
     weak_version = registry.find(model)

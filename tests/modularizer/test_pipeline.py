@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from modularizer.architectures.spec import ArchitectureSpec
-from modularizer.assembly.calibration import MinMaxCalibration
+from modularizer.assembly.calibrations.minmax import MinMaxCalibration
 from modularizer.classifier import predict
 from modularizer.datasets.data_splits import DataSplits
 from modularizer.datasets.held_out import HeldOut

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from modularizer.analysis.tracing import slicing_plan
 from modularizer.architectures.catalogue import build_network
 from modularizer.architectures.spec import ArchitectureSpec
-from modularizer.assembly.calibration import MinMaxCalibration
+from modularizer.assembly.calibrations.minmax import MinMaxCalibration
 from modularizer.assembly.class_module import ClassModule
 from modularizer.assembly.decode import decode
 from modularizer.classifier import Classifier

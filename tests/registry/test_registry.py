@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from modularizer.assembly.calibration import NoCalibration
+from modularizer.assembly.calibrations.raw import NoCalibration
 from modularizer.assembly.patched import Patch, PatchedClassifier
 from modularizer.classifier import Classifier, predict
 from modularizer.records import Decomposition, ModelSink

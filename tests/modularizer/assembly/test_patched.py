@@ -10,7 +10,9 @@ from torch import nn
 
 from modularizer.architectures.simcnn import simcnn
 from modularizer.architectures.spec import ArchitectureSpec
-from modularizer.assembly.calibration import Calibration, MinMaxCalibration, NoCalibration
+from modularizer.assembly.calibration import Calibration
+from modularizer.assembly.calibrations.minmax import MinMaxCalibration
+from modularizer.assembly.calibrations.raw import NoCalibration
 from modularizer.assembly.class_module import ClassModule
 from modularizer.assembly.composed import ComposedClassifier
 from modularizer.assembly.patched import Patch, PatchedClassifier

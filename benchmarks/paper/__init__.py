@@ -1,0 +1,1 @@
+"""The paper's experiment, decomposing to patching, as a benchmark that resumes and repeats."""

@@ -1,0 +1,66 @@
+"""The images of a suite: one strong data set, and one for each weak model."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from benchmarks.paper.track import Dataset
+from modularizer.datasets.data_splits import DataSplits
+from modularizer.datasets.published import PublishedSets
+from modularizer.datasets.recipes import read_published
+from modularizer.datasets.weak_sets import DIGITS_STRONG, digits_weak_classes, with_target_class
+
+
+class TrackImages:
+    """A data set's images, read when they are first asked for.
+
+    Args:
+        dataset: which.
+        seed: of the splits.
+        folder: where the files are; None for the environment's choice.
+    """
+
+    def __init__(self, dataset: Dataset, seed: int, folder: Path | None = None) -> None:
+        self.dataset = dataset
+        self.seed = seed
+        self.folder = folder
+
+    @cached_property
+    def strong(self) -> DataSplits:
+        """What the strong network learns from.
+
+        Raises:
+            DataError: if files are missing or broken.
+        """
+        if self.dataset == "cifar":
+            return self._whole.split(source="cifar10", seed=self.seed)
+        return self._svhn.only(DIGITS_STRONG)
+
+    def weak(self, target: str) -> DataSplits:
+        """What a weak model learns from; all test images of the target class are among them.
+
+        Those stand last and in their published order, so that the paper's first 100 can be told
+        from the rest.
+
+        Raises:
+            DataError: if files are missing or broken.
+        """
+        if self.dataset == "cifar":
+            joined = with_target_class(
+                self._nine, self._whole, target, seed=self.seed, test_images=None
+            )
+            return joined.split(source=f"cifar100-subset:{target}", seed=self.seed)
+        return self._svhn.only(digits_weak_classes(target))
+
+    @cached_property
+    def _whole(self) -> PublishedSets:
+        return read_published("cifar10" if self.dataset == "cifar" else "svhn", self.folder)
+
+    @cached_property
+    def _nine(self) -> PublishedSets:
+        return read_published("cifar100-subset", self.folder)
+
+    @cached_property
+    def _svhn(self) -> DataSplits:
+        return self._whole.split(source="svhn", seed=self.seed)

@@ -1,0 +1,180 @@
+"""What a track takes, in steps: train, take apart, score, choose, and only then judge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import Any
+
+from benchmarks.paper.images import TrackImages
+from benchmarks.paper.track import Recipe, Run, Suite
+from benchmarks.paper.workspace import Step
+from modularizer.architectures.catalogue import build_network
+from modularizer.architectures.spec import ArchitectureSpec
+from modularizer.cost import count_cost
+from modularizer.datasets.data_splits import DataSplits
+from modularizer.preprocessing import Preprocessing
+from modularizer.software import software_versions
+
+RUNS: tuple[Run, ...] = ("simple", "plain")
+
+_BACKWARD = 3
+"""Passes that an image takes to learn from: one forward, a backward that counts as two."""
+
+
+@dataclass(frozen=True)
+class SuiteSteps:
+    """The steps of one suite; ``tests`` look at held-out images, and need the selection.
+
+    Attributes:
+        suite: what they are of.
+        strong: trains the strong network.
+        modules: takes it apart.
+        weak: from target class and run to what trains its weak models.
+        composed: scores of the strong network and its modules on their own data.
+        scores: from target class to weak models' and modules' scores on validation images.
+    """
+
+    suite: Suite
+    strong: Step
+    modules: Step
+    weak: dict[tuple[str, Run], Step]
+    composed: Step
+    scores: dict[str, Step]
+
+    @property
+    def before_selection(self) -> tuple[Step, ...]:
+        """All of them, each after what it needs."""
+        return (
+            self.strong,
+            self.modules,
+            *self.weak.values(),
+            self.composed,
+            *self.scores.values(),
+        )
+
+
+def suite_steps(suite: Suite, images: TrackImages) -> SuiteSteps:
+    """The steps of a suite that look at no held-out image.
+
+    Args:
+        suite: a track's.
+        images: its images.
+
+    Raises:
+        DataError: if files are missing or broken.
+    """
+    software = software_versions("torch", "numpy")
+    strong_data = _learnt_from(images.strong)
+    whole = _effort(suite.strong, images.strong)
+    strong = Step(
+        f"{suite.name}/strong",
+        "strong",
+        (suite.name,),
+        {**_recipe(suite.strong), "data": strong_data, "software": software},
+        effort=whole * suite.strong.training.epochs * _BACKWARD,
+    )
+    searched = suite.modules.gradient_epochs * suite.modules.gradient_images
+    classes = len(images.strong.class_names)
+    share = searched * classes**2 / len(images.strong.train) * _BACKWARD
+    modules = Step(
+        f"{suite.name}/modules",
+        "modules",
+        (suite.name,),
+        {"settings": suite.modules.model_dump(mode="json")},
+        (strong,),
+        effort=whole * share,
+    )
+    weak: dict[tuple[str, Run], Step] = {}
+    scores = {}
+    for target in suite.targets:
+        data = images.weak(target)
+        for run in RUNS:
+            recipe = suite.recipe(run)
+            weak[target, run] = Step(
+                f"{suite.name}/weak/{target}/{run}",
+                "weak",
+                (suite.name, target, run),
+                {**_recipe(recipe), "data": _learnt_from(data), "software": software},
+                effort=_effort(recipe, data) * recipe.training.epochs * _BACKWARD,
+            )
+        scores[target] = Step(
+            f"{suite.name}/validation/{target}",
+            "validation_scores",
+            (suite.name, target),
+            {},
+            (strong, modules, *(weak[target, run] for run in RUNS)),
+            effort=_effort(suite.strong, data),
+        )
+    composed = Step(
+        f"{suite.name}/validation/strong",
+        "validation_composed",
+        (suite.name,),
+        {},
+        (strong, modules),
+        effort=2 * whole,
+    )
+    return SuiteSteps(suite, strong, modules, weak, composed, scores)
+
+
+def chosen(steps: Iterable[Step], patterns: Iterable[str]) -> list[Step]:
+    """The steps that a pattern names, with all that they need, each after what it needs.
+
+    Args:
+        steps: all there are, in order.
+        patterns: as a shell's (``simcnn-cifar/weak/cat/*``); none for all steps.
+
+    Raises:
+        LookupError: if a pattern names no step.
+    """
+    steps, patterns = list(steps), list(patterns)
+    if not patterns:
+        return steps
+    wanted: dict[str, Step] = {}
+    for pattern in patterns:
+        named = [step for step in steps if fnmatchcase(step.name, pattern)]
+        if not named:
+            raise LookupError(
+                f"no step is called {pattern!r}; there are {', '.join(_some(steps))} and so on"
+            )
+        for step in named:
+            _with_needs(step, wanted)
+    return list(wanted.values())
+
+
+def _with_needs(step: Step, into: dict[str, Step]) -> None:
+    for need in step.needs:
+        _with_needs(need, into)
+    into.setdefault(step.name, step)
+
+
+def _some(steps: list[Step]) -> list[str]:
+    return [step.name for step in steps[:: max(len(steps) // 5, 1)]]
+
+
+def _recipe(recipe: Recipe) -> dict[str, Any]:
+    return {"recipe": recipe.model_dump(mode="json")}
+
+
+def _learnt_from(data: DataSplits) -> list[str]:
+    return [data.train.fingerprint, data.validation.fingerprint]
+
+
+def _effort(recipe: Recipe, data: DataSplits) -> float:
+    """Multiply-adds of running the network once on every training image."""
+    spec = recipe.architecture.model_copy(
+        update={
+            "arguments": {"num_classes": len(data.class_names), **recipe.architecture.arguments}
+        }
+    )
+    return float(_multiply_adds(spec.model_dump_json()) * len(data.train))
+
+
+@cache
+def _multiply_adds(spec: str) -> int:
+    """Of one image of 32 x 32 pixels, which all tracks' images have."""
+    preprocessing = Preprocessing(size=(32, 32), channels=3, mean=(0.5,) * 3, std=(0.25,) * 3)
+    network = build_network(ArchitectureSpec.model_validate_json(spec))
+    return count_cost(network, preprocessing).multiply_adds

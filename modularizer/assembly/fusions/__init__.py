@@ -1,0 +1,1 @@
+"""Ways to put a patch's score beside a weak model's."""

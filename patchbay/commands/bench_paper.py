@@ -1,0 +1,81 @@
+"""``patchbay bench paper``: the paper's experiment, whole or in part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from patchbay import options, paper_bench
+
+
+@click.command(short_help="Repeat the paper's experiment, and improve on it.")
+@click.option(
+    "--track",
+    "track_name",
+    default="small",
+    show_default=True,
+    metavar="small|full|FILE",
+    help="small: quarter-width networks, some hours on two cores; full: the paper's, for a GPU; "
+    "or a TOML file of the same form.",
+)
+@click.option(
+    "--data",
+    "images",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The folder where images are, or are downloaded to [default: PATCHBAY_DATA, or ./data].",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where each finished step is kept; the same command goes on where it was interrupted "
+    "[default: .patchbay/paper-TRACK].",
+)
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="PATTERN",
+    help="Do the steps of this name, and what they need, such as 'simcnn-cifar/weak/cat/*'; may "
+    "be repeated.",
+)
+@click.option("--list", "listing", is_flag=True, help="Say what the steps are, and what is done.")
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MINUTES",
+    help="Stop after about that long; the same command goes on.",
+)
+@options.device
+@options.workers
+@options.threads
+@options.as_json
+def paper(
+    track_name: str,
+    images: Path | None,
+    out: Path | None,
+    only: tuple[str, ...],
+    listing: bool,
+    time_limit: float | None,
+    device: str,
+    workers: int | None,
+    threads: int,
+    as_json: bool,
+) -> None:
+    """Train strong and weak models, take the strong ones apart, patch, compare with the paper.
+
+    Nothing is chosen by held-out images: they are scored when every choice is written down.
+    """
+    paper_bench.run(
+        paper_bench.Asked(
+            track_name=track_name,
+            images=images,
+            out=out or Path(".patchbay") / f"paper-{Path(track_name).stem}",
+            only=only,
+            seconds=None if time_limit is None else 60 * time_limit,
+            device=device,
+            workers=workers,
+            threads=threads,
+            as_json=as_json,
+        ),
+        listing=listing,
+    )
