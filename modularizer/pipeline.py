@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from modularizer.architectures.spec import ArchitectureSpec
-from modularizer.assembly.calibration import Calibration
-from modularizer.assembly.calibrations.minmax import fit_minmax
 from modularizer.assembly.class_module import ClassModule
 from modularizer.assembly.patched import Patch, PatchedClassifier, predict_both
-from modularizer.classifier import Classifier, predict
+from modularizer.classifier import Classifier
 from modularizer.cost import count_cost
 from modularizer.datasets.data_splits import DataSplits
 from modularizer.datasets.images import ImageSet
 from modularizer.decomposition import Parts, Resources, decompose
 from modularizer.epochs import Stop
 from modularizer.metrics import METRICS, PatchEvaluation, evaluate_patch
+from modularizer.patching import (
+    PAPER,
+    Choice,
+    RuleName,
+    StoredCalibrations,
+    choice_evidence,
+    choose_rule,
+    fit_strong_side,
+)
 from modularizer.preprocessing import Preprocessing
 from modularizer.progress import ProgressCallback, ignore_progress
 from modularizer.records import (
@@ -47,11 +54,11 @@ class RegisteredClassifier:
 
 @dataclass(frozen=True)
 class RegisteredModule:
-    """A class module with its calibration and its address."""
+    """A class module, its address, and what was fitted on the strong model's images."""
 
     uri: str
     class_module: ClassModule
-    calibration: Calibration
+    calibrations: StoredCalibrations
 
 
 @dataclass(frozen=True)
@@ -73,11 +80,22 @@ class RegisteredDecomposition:
 
 @dataclass(frozen=True)
 class RegisteredPatch:
-    """A patched classifier, its address, and how it did on validation images."""
+    """A patched classifier, its address, and how its rule was chosen.
+
+    Attributes:
+        uri: where it is.
+        patched: what is registered.
+        choice: its rule, and what it was chosen from.
+    """
 
     uri: str
     patched: PatchedClassifier
-    validation: tuple[PatchEvaluation, ...]
+    choice: Choice
+
+    @property
+    def validation(self) -> tuple[PatchEvaluation, ...]:
+        """What validation images say of it, once for each patched class."""
+        return self.choice.chosen.evaluations
 
 
 def run_training(
@@ -162,11 +180,10 @@ def run_decomposition(
     classes = []
     for one in parts.class_modules:
         cost = count_cost(one.network, one.preprocessing)
-        own = data.train.of_class(one.class_name)
         classes.append(
             DecomposedClass(
                 class_module=one,
-                calibration=fit_minmax(predict(one, own, batch_size=settings.batch_size)),
+                calibrations=fit_strong_side(one, data, batch_size=settings.batch_size),
                 metrics={
                     "composed_accuracy": parts.masks.accuracy,
                     "diff": parts.masks.diff,
@@ -205,7 +222,7 @@ def run_decomposition(
     if resources is not None and resources.checkpoint is not None:
         resources.checkpoint.unlink(missing_ok=True)
     modules = tuple(
-        RegisteredModule(uri, one.class_module, one.calibration)
+        RegisteredModule(uri, one.class_module, one.calibrations)
         for uri, one in zip(uris, classes, strict=True)
     )
     return RegisteredDecomposition(modules, parts, record)
@@ -214,39 +231,64 @@ def run_decomposition(
 def run_patch(
     weak: Classifier,
     modules: Sequence[RegisteredModule],
-    data: DataSplits,
+    data: DataSplits | None,
     *,
     name: str,
     weak_uri: str,
     sink: ModelSink,
+    rules: Sequence[RuleName] = (PAPER,),
+    must_gain: bool = False,
     pictures: Sequence[Path] = (),
 ) -> RegisteredPatch:
-    """Plug class modules into a weak classifier, evaluate on validation images, register.
+    """Plug class modules into a weak classifier, choose a rule on validation images, register.
 
     Args:
         weak: the weak classifier.
         modules: the class modules with their calibrations, one for each class to fix.
-        data: splits with the weak model's classes; only validation images are looked at.
+        data: splits with the weak model's classes; only validation images are looked at. None
+            for a single rule that needs none.
         name: the name to register the patched model under.
         weak_uri: the weak model's address, for the manifest.
         sink: where the manifest goes.
+        rules: ways of calibrating and joining scores to choose from; a single one is taken as it
+            is.
+        must_gain: register nothing if no rule gains, or none without a loss over all classes.
         pictures: files to keep with it.
 
     Raises:
         PatchError: if a module's class is unknown to the weak model, or is patched twice.
+        CalibrationError: if no rule can be fitted.
+        NoGainError: if none gains and one must.
     """
-    patched = PatchedClassifier(weak, [Patch(one.class_module, one.calibration) for one in modules])
-    evaluations = evaluate_patched(patched, data.validation)
+    class_modules = [one.class_module for one in modules]
+    choice = choose_rule(
+        weak,
+        class_modules,
+        [one.calibrations for one in modules],
+        None if data is None else data.validation,
+        rules,
+        must_gain=must_gain,
+    )
+    chosen = choice.chosen
+    patches = [
+        Patch(one, calibration)
+        for one, calibration in zip(class_modules, chosen.rule.calibrations, strict=True)
+    ]
+    patched = PatchedClassifier(weak, patches, chosen.rule.fusion).eval()
     manifest = PatchedManifest(
         name=name,
         weak_uri=weak_uri,
-        patches=[(one.uri, one.calibration) for one in modules],
-        metrics=evaluation_metrics(evaluations, prefix="validation"),
-        evidence={"validation": [asdict(one) for one in evaluations]},
-        provenance=_provenance(data, None, {"calibrations": [_kind(one) for one in modules]}),
+        patches=[
+            (one.uri, calibration)
+            for one, calibration in zip(modules, chosen.rule.calibrations, strict=True)
+        ],
+        fusion=chosen.rule.fusion,
+        metrics=evaluation_metrics(chosen.evaluations, prefix="validation"),
+        evidence=choice_evidence(choice),
+        provenance=_provenance(data, None, {"rule": str(chosen.name)}),
         pictures=pictures,
     )
-    return RegisteredPatch(sink.add_patched(manifest), patched, evaluations)
+    return RegisteredPatch(sink.add_patched(manifest), patched, choice)
 
 
 def evaluate_patched(patched: PatchedClassifier, images: ImageSet) -> tuple[PatchEvaluation, ...]:
@@ -285,7 +327,7 @@ def evaluation_metrics(evaluations: Sequence[PatchEvaluation], *, prefix: str) -
         ``{prefix}_weak_f1``, ``{prefix}_patched_f1``, ``{prefix}_f1_gain`` and so on.
     """
     metrics = {}
-    for name in METRICS:
+    for name in METRICS if evaluations else ():
         weak = float(np.mean([getattr(one.weak, name) for one in evaluations]))
         patched = float(np.mean([getattr(one.patched, name) for one in evaluations]))
         metrics[f"{prefix}_weak_{name}"] = weak
@@ -310,22 +352,18 @@ def _sensitivity_curves(parts: Parts) -> list[dict[str, float]]:
     return [dict(zip(names, step, strict=True)) for step in steps]
 
 
-def _kind(one: RegisteredModule) -> str:
-    return one.calibration.kind
-
-
 def _provenance(
-    data: DataSplits,
+    data: DataSplits | None,
     settings: TrainingSettings | DecompositionSettings | None,
     more: Mapping[str, Any],
 ) -> Provenance:
     return Provenance(
         settings={
             **(settings.model_dump(mode="json") if settings else {}),
-            "data_seed": data.seed,
+            **({"data_seed": data.seed} if data else {}),
             **more,
         },
         seed=settings.seed if settings else 0,
-        data_source=data.source,
-        data_fingerprint=data.fingerprint,
+        data_source=data.source if data else "",
+        data_fingerprint=data.fingerprint if data else "",
     )

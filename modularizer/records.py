@@ -9,6 +9,8 @@ from typing import Any, Literal, Protocol
 
 from modularizer.assembly.calibration import Calibration
 from modularizer.assembly.class_module import ClassModule
+from modularizer.assembly.fusion import Fusion
+from modularizer.assembly.fusions.replacement import Replacement
 from modularizer.classifier import Classifier
 from modularizer.search_report import SearchReport
 
@@ -74,13 +76,13 @@ class DecomposedClass:
 
     Attributes:
         class_module: the sliced network.
-        calibration: fitted on the strong model's training images of the class.
+        calibrations: what was fitted on the strong model's images, by kind; ``minmax`` at least.
         metrics: name to value; e.g. ``kernels_kept`` (a count), ``kernels_kept_share``.
         cost: what the sliced network costs.
     """
 
     class_module: ClassModule
-    calibration: Calibration
+    calibrations: Mapping[str, Calibration]
     metrics: Mapping[str, float]
     cost: Cost
 
@@ -119,6 +121,7 @@ class PatchedManifest:
         name: the name to register it under.
         weak_uri: the weak model's address, ``models:/name/version``.
         patches: (class module's address, calibration) in order.
+        fusion: how their scores join the weak model's.
         metrics: name to value: weak and patched, per split; ratios in [0, 1].
         evidence: anything more to keep as JSON beside the manifest (confusions, intervals).
         provenance: what the evaluation was made from.
@@ -131,6 +134,7 @@ class PatchedManifest:
     metrics: Mapping[str, float]
     evidence: Mapping[str, Any]
     provenance: Provenance
+    fusion: Fusion = field(default_factory=Replacement)
     pictures: Sequence[Path] = field(default=())
 
 

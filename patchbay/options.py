@@ -36,6 +36,12 @@ data = click.option(
     required=True,
     help="digits, cifar10, cifar100-subset:TC, svhn, a FILE.npz or an image FOLDER.",
 )
+optional_data = click.option(
+    "--data",
+    "source",
+    help="Images of the weak model's classes to judge by: digits, cifar10, cifar100-subset:TC, "
+    "svhn, a FILE.npz or an image FOLDER.",
+)
 image_size = click.option(
     "--size",
     type=click.IntRange(1, 4096),
@@ -61,6 +67,9 @@ def _stacked(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
 
 splits = _stacked(data, image_size, data_seed)
 """Which data, and how it is split: source, size, data_seed."""
+
+optional_splits = _stacked(optional_data, image_size, data_seed)
+"""The same, where data may be left out."""
 
 common = _stacked(threads, home, as_json)
 """What nearly every command takes: threads, home, as_json."""

@@ -90,7 +90,10 @@ def class_module_entry(record: Decomposition, part: DecomposedClass, strong: Ver
             kept=KeptChannels.from_mask(class_module.kept),
             output=class_module.output,
             class_name=class_module.class_name,
-            calibration=part.calibration,
+            calibration=part.calibrations["minmax"],
+            other_calibrations=tuple(
+                one for kind, one in part.calibrations.items() if kind != "minmax"
+            ),
             strong=parent_of(strong),
             metrics={**record.metrics, **part.metrics},
             cost=_stored(part.cost),
@@ -140,6 +143,7 @@ def patched_entry(
                 )
                 for version, (_, calibration) in zip(class_modules, record.patches, strict=True)
             ),
+            fusion=record.fusion,
             metrics=dict(record.metrics),
             origin=origin_of(record.provenance),
         )

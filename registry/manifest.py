@@ -20,6 +20,8 @@ from torch import Tensor
 
 from modularizer.architectures.spec import ArchitectureSpec
 from modularizer.assembly.calibration import Calibration
+from modularizer.assembly.fusion import Fusion
+from modularizer.assembly.fusions.replacement import Replacement
 from modularizer.preprocessing import Preprocessing
 from registry.errors import AddressError
 from registry.naming import parse_address
@@ -193,14 +195,35 @@ class ClassifierManifest(_Network):
 
 
 class ClassModuleManifest(_Network):
-    """A class module: a strong model's structure and which part of it is still there."""
+    """A class module: a strong model's structure and which part of it is still there.
+
+    Attributes:
+        kept: which channels are there.
+        output: the strong network's output that it gives.
+        class_name: the class that it scores.
+        calibration: the paper's.
+        other_calibrations: others that were fitted when the strong model was taken apart.
+        strong: what it is a part of.
+    """
 
     kind: Literal["class_module"] = "class_module"
     kept: KeptChannels
     output: Count
     class_name: ClassName
     calibration: Calibration
+    other_calibrations: Annotated[tuple[Calibration, ...], Field(max_length=20)] = ()
     strong: Parent
+
+    @model_validator(mode="after")
+    def _are_of_different_kinds(self) -> ClassModuleManifest:
+        if len(self.calibrations) != 1 + len(self.other_calibrations):
+            raise ValueError("calibrations of a class module must be of different kinds")
+        return self
+
+    @property
+    def calibrations(self) -> dict[str, Calibration]:
+        """What was fitted on the strong model's images, by kind; the default one first."""
+        return {one.kind: one for one in (self.calibration, *self.other_calibrations)}
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -228,6 +251,7 @@ class PatchedModelManifest(_Manifest):
     weak: Parent
     class_names: ClassNames
     patches: Annotated[tuple[PatchEntry, ...], Field(min_length=1, max_length=10_000)]
+    fusion: Fusion = Replacement()
 
     @property
     def parents(self) -> tuple[Parent, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,10 +29,10 @@ from registry.tensors import parse_tensors, require_layout
 
 @dataclass(frozen=True)
 class LoadedClassModule:
-    """A class module as it came from the registry, with the calibration stored with it."""
+    """A class module as it came from the registry, with the calibrations stored with it."""
 
     class_module: ClassModule
-    calibration: Calibration
+    calibrations: Mapping[str, Calibration]
 
     @property
     def class_name(self) -> str:
@@ -79,7 +79,7 @@ def restore_class_module(bundle: Bundle, manifest: ClassModuleManifest) -> Loade
         class_name=manifest.class_name,
         preprocessing=manifest.preprocessing,
     )
-    return LoadedClassModule(class_module.eval(), manifest.calibration)
+    return LoadedClassModule(class_module.eval(), manifest.calibrations)
 
 
 def restore_patched(
@@ -106,7 +106,7 @@ def restore_patched(
         for entry, class_module in zip(manifest.patches, class_modules, strict=True)
     ]
     try:
-        return PatchedClassifier(weak, patches).eval()
+        return PatchedClassifier(weak, patches, manifest.fusion).eval()
     except ModularizerError as error:
         raise BundleError(f"the parts don't fit together: {error}") from error
 

@@ -115,12 +115,14 @@ class PatchedClassifier(nn.Module):
         )
         return PatchedScores(scores, torch.softmax(weak_logits, dim=1))
 
+    def outputs(self, images: Tensor) -> list[Tensor]:
+        """What each branch gives for uint8 images (N, H, W, C), run in turn; see `combine`."""
+        inputs = self.prepare(images)
+        return [branch.run(x) for branch, x in zip(self.branches, inputs, strict=True)]
+
     def both(self, images: Tensor) -> PatchedScores:
         """The weak and the patched answer for uint8 images (N, H, W, C), branches in turn."""
-        inputs = self.prepare(images)
-        return self.combine(
-            [branch.run(x) for branch, x in zip(self.branches, inputs, strict=True)]
-        )
+        return self.combine(self.outputs(images))
 
     def forward(self, images: Tensor) -> Tensor:
         """Patched scores of uint8 images (N, H, W, C): float32 (N, classes)."""

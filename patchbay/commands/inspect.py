@@ -12,6 +12,8 @@ from patchbay.console import emit, facts, say, table
 from patchbay.session import open_registry
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from modularizer.search_report import SearchReport
     from registry.manifest import AnyManifest
     from registry.version import Version
@@ -96,6 +98,7 @@ def show(uri: str, pictures: Path | None, home: Path | None, as_json: bool) -> N
         ("classes", ", ".join(version.class_names)),
         ("patches", ", ".join(version.patched_classes) or "none"),
         ("calibration", "; ".join(_calibrations(manifest)) or "none"),
+        *_fusion(manifest),
         ("made", f"{version.created:%Y-%m-%d %H:%M:%S} UTC"),
         ("from", ", ".join(version.parents) or "nothing registered"),
         ("used by", ", ".join(user.uri for user in users) or "nothing yet"),
@@ -131,21 +134,28 @@ def _draw(report: SearchReport | None, version: Version, folder: Path | None) ->
 
 
 def _calibrations(manifest: AnyManifest) -> list[str]:
-    """How each class module's score is calibrated, for the kinds that have one."""
+    """How each class module's score is, or can be, calibrated, for the kinds that have one."""
     if manifest.kind == "class_module":
-        found = [(manifest.class_name, manifest.calibration)]
-    elif manifest.kind == "patched":
-        found = [(entry.class_name, entry.calibration) for entry in manifest.patches]
-    else:
-        found = []
-    return [
-        f"{name}: "
-        + " ".join(
-            f"{value:.4g}" if isinstance(value, float) else str(value)
-            for value in calibration.model_dump().values()
-        )
-        for name, calibration in found
-    ]
+        return [_numbers(one) for one in manifest.calibrations.values()]
+    if manifest.kind == "patched":
+        return [f"{one.class_name}: {_numbers(one.calibration)}" for one in manifest.patches]
+    return []
+
+
+def _numbers(stored: BaseModel) -> str:
+    return " ".join(
+        f"{value:.4g}" if isinstance(value, float) else str(value)
+        for value in stored.model_dump().values()
+    )
+
+
+def _fusion(manifest: AnyManifest) -> list[tuple[str, str]]:
+    """How scores join those of the weak model, for the kind that does it."""
+    if manifest.kind != "patched":
+        return []
+    values = manifest.fusion.model_dump()
+    named = [f"{name} {value}" for name, value in values.items() if name != "kind"]
+    return [("fusion", f"{values['kind']}, {', '.join(named)}")]
 
 
 def _number(value: float) -> str:

@@ -101,7 +101,7 @@ def _as_json(found: RegisteredDecomposition, strong: str, device: str) -> dict[s
                 "class_name": part.class_module.class_name,
                 "kernels": part.cost.kernels,
                 "multiply_adds": part.cost.multiply_adds,
-                "calibration": one.calibration.model_dump(),
+                "calibrations": [kind.model_dump() for kind in one.calibrations.values()],
             }
             for one, part in zip(found.modules, found.record.classes, strict=True)
         ],

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from patchbay import comparison, options
-from patchbay.console import emit, say
+from patchbay.console import emit, say, table
 from patchbay.session import load_splits, open_registry
+
+if TYPE_CHECKING:
+    from modularizer.patching import JudgedRule, RuleName
+
+NO_GAIN = 4
+"""Exit code where no rule gains and nothing was registered."""
 
 
 @click.command(short_help="Plug class modules into a weak model.")
@@ -22,21 +29,43 @@ from patchbay.session import load_splits, open_registry
     help="A class module's address; repeat it to fix several classes at once.",
 )
 @click.option("--name", required=True, help="The name to register the patched model under.")
-@options.splits
+@options.optional_splits
 @click.option(
     "--calibration",
-    type=click.Choice(["minmax", "none"]),
-    default="minmax",
+    type=click.Choice(["auto", "minmax", "quantile", "logistic", "fitted", "none"]),
+    help="minmax: the paper's; quantile: the same with robust ends; logistic: a probability by "
+    "the strong model's images; fitted: odds by the weak model's labelled validation images; "
+    "none: the raw score; auto: whichever gains most [default: auto with --data, else minmax].",
+)
+@click.option(
+    "--fusion",
+    type=click.Choice(["replace", "stack", "auto"]),
+    default="replace",
     show_default=True,
-    help="minmax: the paper's; none: the raw score, which the paper argues against.",
+    help="replace: the module's score takes the weak model's place, as in the paper; stack: both "
+    "count, by weights fitted on the weak model's validation images; auto: whichever gains more.",
+)
+@click.option(
+    "--renormalise",
+    is_flag=True,
+    help="Leave the patched classes out of the weak model's softmax, so that what it believed of "
+    "them does not make its other scores smaller; fitted and stack always do.",
+)
+@click.option(
+    "--anyway",
+    is_flag=True,
+    help="Register the best rule even where auto finds that none gains.",
 )
 @options.common
 def patch(
     model: str,
     modules: tuple[str, ...],
     name: str,
-    source: str,
-    calibration: str,
+    source: str | None,
+    calibration: str | None,
+    fusion: str,
+    renormalise: bool,
+    anyway: bool,
     size: int | None,
     data_seed: int,
     threads: int,
@@ -45,34 +74,139 @@ def patch(
 ) -> None:
     """Make a patched version of a weak MODEL, and compare both on validation images.
 
-    The weak model's weights stay as they are. Held-out images are not looked at.
+    The weak model's weights stay as they are. Held-out images are not looked at. Where rules are
+    to be chosen from, the largest F1 gain wins among those by which no accuracy is lost over all
+    classes; if there is none, nothing is registered and the exit code is 4.
     """
+    chosen = calibration or ("minmax" if source is None and fusion != "stack" else "auto")
+    rules = _rules(chosen, fusion, renormalise=renormalise)
+    if source is None and any(rule.uses_weak_images for rule in rules):
+        raise click.UsageError(
+            "this needs labelled images of the weak model's classes: give --data, or a "
+            "calibration that was stored with the module (minmax, quantile, logistic, none)"
+        )
+    if source is None and len(rules) > 1:
+        raise click.UsageError("choosing needs images to choose by: give --data")
     registry = open_registry(home, threads=threads, addresses=[model, *modules], reads_only=True)
     registry.require_name_for(name, "patched")
-    from modularizer.assembly.calibrations.raw import NoCalibration
+    from modularizer.patching import NoGainError
     from modularizer.pipeline import RegisteredModule, run_patch
 
     weak_version = registry.find(model)
     weak = registry.load_classifier(weak_version.uri)
-    chosen = []
+    parts = []
     for address in modules:
         version = registry.find(address)
         loaded = registry.load_class_module(version.uri)
-        rule = NoCalibration() if calibration == "none" else loaded.calibration
-        chosen.append(RegisteredModule(version.uri, loaded.class_module, rule))
-    made = run_patch(
-        weak,
-        chosen,
-        load_splits(source, seed=data_seed, size=size, classes=weak.class_names),
-        name=name,
-        weak_uri=weak_version.uri,
-        sink=registry,
-    )
+        parts.append(RegisteredModule(version.uri, loaded.class_module, loaded.calibrations))
+    data = None
+    if source is not None:
+        data = load_splits(source, seed=data_seed, size=size, classes=weak.class_names)
+    try:
+        made = run_patch(
+            weak,
+            parts,
+            data,
+            name=name,
+            weak_uri=weak_version.uri,
+            sink=registry,
+            rules=rules,
+            must_gain=len(rules) > 1 and not anyway,
+        )
+    except NoGainError as error:
+        _tell_no_gain(error, as_json=as_json)
+        raise SystemExit(NO_GAIN) from None
+    chosen_rule = made.choice.chosen
     if as_json:
-        targets = [comparison.as_json(one) for one in made.validation]
-        emit({"uri": made.uri, "split": "validation", "targets": targets})
+        emit(
+            {
+                "uri": made.uri,
+                "split": None if data is None else "validation",
+                "rule": str(chosen_rule.name),
+                "fusion": chosen_rule.rule.fusion.model_dump(),
+                "targets": [comparison.as_json(one) for one in made.validation],
+                "rules": [_rule_as_json(one) for one in made.choice.judged if one.evaluations],
+                "rules_that_failed": dict(made.choice.failed),
+            }
+        )
         return
-    comparison.show_comparison(f"{made.uri} on validation images", made.validation)
-    if all(one.patched.f1 <= one.weak.f1 for one in made.validation):
-        say("The patch gains nothing on these images.")
+    if data is None:
+        say(f"{made.uri}, by the rule {chosen_rule.name}; no images were given to judge it by.")
+    else:
+        _show_rules(made.choice.judged, dict(made.choice.failed), str(chosen_rule.name))
+        comparison.show_comparison(
+            f"{made.uri} ({chosen_rule.name}) on validation images", made.validation
+        )
+        if chosen_rule.f1_gain <= 0:
+            say("The patch gains nothing on these images.")
     say(f"Next: patchbay promote {made.uri} --alias champion")
+
+
+def _rules(calibration: str, fusion: str, *, renormalise: bool) -> tuple[RuleName, ...]:
+    from modularizer.patching import REPLACEMENTS, STACKING, RuleName
+
+    if fusion == "stack":
+        if calibration not in ("auto", "fitted"):
+            raise click.UsageError(
+                f"--fusion stack fits its own calibration; leave --calibration {calibration} out"
+            )
+        return (STACKING,)
+    if calibration == "auto":
+        if renormalise:
+            raise click.UsageError("--renormalise goes with a --calibration, not with auto")
+        return (*REPLACEMENTS, STACKING) if fusion == "auto" else REPLACEMENTS
+    named: Any = calibration
+    rule = RuleName(named, renormalise=renormalise or calibration == "fitted")
+    return (rule, STACKING) if fusion == "auto" else (rule,)
+
+
+def _tell_no_gain(error: Any, *, as_json: bool) -> None:
+    if as_json:
+        emit(
+            {
+                "uri": None,
+                "split": "validation",
+                "reason": str(error),
+                "rules": [_rule_as_json(one) for one in error.judged],
+                "rules_that_failed": error.failed,
+            }
+        )
+        return
+    _show_rules(error.judged, error.failed, None)
+    click.echo(
+        "patchbay: no rule makes the patched classes better on the validation images and the "
+        "model no worse as a whole, so nothing was registered; --anyway registers the best of them",
+        err=True,
+    )
+
+
+def _rule_as_json(judged: JudgedRule) -> dict[str, Any]:
+    return {
+        "rule": str(judged.name),
+        "uses_weak_images": judged.name.uses_weak_images,
+        "f1_gain": judged.f1_gain,
+        "others_gain": judged.others_gain,
+        "accuracy_gain": judged.accuracy_gain,
+        "targets": [comparison.as_json(one) for one in judged.evaluations],
+    }
+
+
+def _show_rules(judged: Any, failed: dict[str, str], chosen: str | None) -> None:
+    if len(judged) + len(failed) < 2:
+        return
+    rows = [
+        (
+            str(one.name) + (" *" if one.name.uses_weak_images else ""),
+            f"{one.f1_gain:+.3f}",
+            f"{one.others_gain:+.3f}",
+            f"{one.accuracy_gain:+.3f}",
+            "chosen" if str(one.name) == chosen else "",
+        )
+        for one in judged
+    ]
+    rows += [(rule, "-", "-", "-", why) for rule, why in failed.items()]
+    table(
+        "Rules on validation images (* fitted on them, judged by cross-fitting)",
+        ("rule", "F1 gain", "others' gain", "accuracy gain", ""),
+        rows,
+    )

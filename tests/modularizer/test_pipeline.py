@@ -144,7 +144,7 @@ def test_decomposing_hands_over_a_calibrated_module_a_class() -> None:
     for one in record.classes:
         own = STRONG_DATA.train.of_class(one.class_module.class_name)
         scores = predict(one.class_module, own)
-        assert one.calibration == MinMaxCalibration(
+        assert one.calibrations["minmax"] == MinMaxCalibration(
             minimum=float(scores.min()), maximum=float(scores.max())
         )
         assert one.metrics["kernels_kept"] == one.cost.kernels <= 14
@@ -175,7 +175,8 @@ def test_patching_hands_over_a_manifest_with_addresses_and_evidence() -> None:
     (manifest,) = sink.patched
     assert manifest.weak_uri == weak.uri
     assert manifest.patches == [
-        (taken_apart.of_class(name).uri, taken_apart.of_class(name).calibration) for name in "ca"
+        (taken_apart.of_class(name).uri, taken_apart.of_class(name).calibrations["minmax"])
+        for name in "ca"
     ]
     assert patched.uri == "models:/patched/1"
     assert [one.target for one in patched.validation] == ["c", "a"]

@@ -30,7 +30,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
         "train", "weak", *data, "--classes", "7,8,1", "--kind", "weak", *NET, *QUICK,
         *("--stop", "underfitting"),
     )["uri"]  # fmt: skip
-    patched = made("patch", weak, "--with", modules["1"], "--name", "patched", *data)["uri"]
+    patched = made(
+        "patch", weak, "--with", modules["1"], "--name", "patched", *data, "--calibration", "minmax"
+    )["uri"]
     return Shop(home, strong, modules, weak, patched)
 
 

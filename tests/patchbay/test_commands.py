@@ -53,20 +53,6 @@ def test_evaluate_as_a_table_shows_weak_and_patched(shop: Shop) -> None:
     assert "others right" in shown
 
 
-def test_patch_without_calibration_is_another_model(shop: Shop, digit_files: Path) -> None:
-    raw = shop.run(
-        "patch", shop.weak, "--with", shop.modules["1"], "--name", "raw", "--data", "digits",
-        "--calibration", "none", "--json",
-    )  # fmt: skip
-    assert raw.code == 0, raw.err
-    image = str(digit_files / "1.png")
-    first = shop.run("predict", shop.patched, image, "--json").json["predictions"][0]
-    second = shop.run("predict", raw.json["uri"], image, "--json").json["predictions"][0]
-    assert first["weak_scores"] == second["weak_scores"]
-    assert first["scores"]["1"] != second["scores"]["1"]
-    assert first["scores"]["7"] == second["scores"]["7"]
-
-
 def test_promote_moves_an_alias_and_names_where_it_was(shop: Shop) -> None:
     first = shop.run("promote", shop.patched, "--alias", "tried", "--json").json
     again = shop.run("promote", "models:/patched@tried", "--alias", "tried", "--json").json

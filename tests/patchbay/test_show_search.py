@@ -26,7 +26,7 @@ def without_search(shop: Shop) -> Iterator[str]:
     record = Decomposition(
         name="before",
         classes=[
-            DecomposedClass(loaded.class_module, loaded.calibration, {"kernels_kept": 1.0}, cost)
+            DecomposedClass(loaded.class_module, loaded.calibrations, {"kernels_kept": 1.0}, cost)
         ],
         metrics={},
         history=[{"fitness": 0.5}],

@@ -122,7 +122,7 @@ def make_decomposition(name: str, classifier: Classifier) -> Decomposition:
         classes=[
             DecomposedClass(
                 class_module=make_class_module(classifier, class_name, seed=seed),
-                calibration=MinMaxCalibration(minimum=-1.0 - seed, maximum=2.0),
+                calibrations={"minmax": MinMaxCalibration(minimum=-1.0 - seed, maximum=2.0)},
                 metrics={"kernels_kept": 20.0 + seed},
                 cost=COST,
             )

@@ -11,7 +11,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from modularizer.assembly.calibrations.raw import NoCalibration
+from modularizer.assembly.calibration import Calibration
+from modularizer.assembly.calibrations.fitted import FittedCalibration
+from modularizer.assembly.calibrations.logistic import LogisticCalibration
+from modularizer.assembly.calibrations.minmax import MinMaxCalibration
+from modularizer.assembly.calibrations.quantile import QuantileCalibration
+from modularizer.assembly.fusions.replacement import Replacement
+from modularizer.assembly.fusions.stacking import Stacking
 from modularizer.assembly.patched import Patch, PatchedClassifier
 from modularizer.classifier import Classifier, predict
 from modularizer.records import Decomposition, ModelSink
@@ -83,7 +89,7 @@ def test_a_class_module_comes_back_as_it_went_in(
         loaded = registry.load_class_module(uri)
         original = part.class_module
         assert loaded.class_name == original.class_name
-        assert loaded.calibration == part.calibration
+        assert loaded.calibrations == part.calibrations
         assert torch.equal(loaded.class_module.kept, original.kept)
         assert loaded.class_module.output == original.output
         np.testing.assert_array_equal(
@@ -117,13 +123,66 @@ def test_a_loaded_patched_model_names_its_parts(registry: Registry, registered: 
     assert loaded.version.patched_classes == CLASS_NAMES[1:]
 
 
-def test_a_model_without_calibration_keeps_it_that_way(registry: Registry, fresh_name: str) -> None:
+def test_every_calibration_of_a_class_module_comes_back(
+    registry: Registry, fresh_name: str
+) -> None:
     trained = make_trained(fresh_name)
     strong_uri = registry.add_classifier(trained)
     record = make_decomposition(fresh_name, trained.classifier)
-    part = replace(record.classes[0], calibration=NoCalibration())
+    calibrations: dict[str, Calibration] = {
+        "minmax": MinMaxCalibration(minimum=-1 / 3, maximum=2),
+        "quantile": QuantileCalibration(low=-0.1, high=1 / 7),
+        "logistic": LogisticCalibration(scale=0.3, shift=-1.1),
+    }
+    part = replace(record.classes[0], calibrations=calibrations)
     [uri] = registry.add_decomposition(replace(record, classes=[part]), strong_uri=strong_uri)
-    assert registry.load_class_module(uri).calibration == NoCalibration()
+    assert registry.load_class_module(uri).calibrations == calibrations
+
+
+@pytest.mark.parametrize(
+    "fusion",
+    [
+        Replacement(temperature=1.7, renormalise=True),
+        Stacking(temperature=0.6, renormalise=True, weak_weights=(0.4, -0.1)),
+    ],
+)
+def test_a_patched_model_keeps_its_fusion(
+    registry: Registry,
+    images: NDArray[np.uint8],
+    fresh_name: str,
+    fusion: Replacement | Stacking,
+) -> None:
+    trained = make_trained(fresh_name)
+    weak_uri = registry.add_classifier(replace(trained, name=f"{fresh_name}-weak", kind="weak"))
+    taken_apart = make_decomposition(fresh_name, trained.classifier)
+    uris = registry.add_decomposition(taken_apart, strong_uri=registry.add_classifier(trained))
+    calibrations = (FittedCalibration(scale=0.3, shift=-1), FittedCalibration(scale=2, shift=0.1))
+    record = replace(
+        make_patched(f"{fresh_name}-patched", weak_uri, *uris[1:]),
+        patches=list(zip(uris[1:], calibrations, strict=True)),
+        fusion=fusion,
+    )
+    patches = [
+        Patch(part.class_module, calibration)
+        for part, calibration in zip(taken_apart.classes[1:], calibrations, strict=True)
+    ]
+    expected = PatchedClassifier(trained.classifier, patches, fusion)
+    loaded = registry.load_patched(registry.add_patched(record))
+    assert loaded.fusion == fusion
+    np.testing.assert_array_equal(predict(loaded, images), predict(expected, images))
+
+
+def test_a_fusion_that_does_not_fit_its_patches_is_not_registered(
+    registry: Registry, registered: Registered, fresh_name: str
+) -> None:
+    record = replace(
+        make_patched(fresh_name, registered.weak_uri, *registered.class_module_uris[1:]),
+        fusion=Stacking(weak_weights=(1.0, 1.0)),
+    )
+    with pytest.raises(BundleError, match="stacking takes fitted calibrations"):
+        registry.add_patched(record)
+    with pytest.raises(NotFoundError):
+        registry.find(f"models:/{fresh_name}/1")
 
 
 def test_a_listed_version_tells_what_it_is(registry: Registry, registered: Registered) -> None:

@@ -141,7 +141,7 @@ def register_patched(home: Path) -> None:
     weak_uri = registry.add_classifier(
         TrainedClassifier("weak", "weak", weak, {}, [], cost, provenance)
     )
-    parts = [DecomposedClass(module, calibration, {}, cost)]
+    parts = [DecomposedClass(module, {"minmax": calibration}, {}, cost)]
     [module_uri] = registry.add_decomposition(
         Decomposition("strong", parts, {}, [], provenance), strong_uri=strong_uri
     )

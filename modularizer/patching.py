@@ -1,0 +1,376 @@
+"""Which calibration and fusion a patch gets: chosen on validation images, and judged honestly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modularizer.assembly.calibration import Calibration
+from modularizer.assembly.calibrations.logistic import fit_logistic
+from modularizer.assembly.calibrations.minmax import fit_minmax
+from modularizer.assembly.calibrations.quantile import fit_quantile
+from modularizer.assembly.calibrations.raw import NoCalibration
+from modularizer.assembly.class_module import ClassModule
+from modularizer.assembly.fitting import (
+    BranchScores,
+    Fit,
+    Rule,
+    cross_fitted_scores,
+    fit_replacement,
+    fit_stacking,
+    predicted_labels,
+)
+from modularizer.assembly.fusions.replacement import Replacement
+from modularizer.assembly.patched import Patch, PatchedClassifier
+from modularizer.classifier import Classifier, inference, predict
+from modularizer.datasets.data_splits import DataSplits
+from modularizer.datasets.images import ImageSet
+from modularizer.errors import CalibrationError, PatchError
+from modularizer.metrics import PatchEvaluation, evaluate_patch
+from modularizer.preprocessing import as_tensor
+
+CalibrationName = Literal["minmax", "none", "quantile", "logistic", "fitted"]
+FusionName = Literal["replace", "stack"]
+StoredCalibrations = Mapping[str, Calibration]
+"""What was fitted on the strong model's images when it was taken apart, by kind."""
+
+
+@dataclass(frozen=True)
+class RuleName:
+    """A rule before it is fitted.
+
+    Attributes:
+        calibration: of the class modules' scores.
+        fusion: of these with the weak model's.
+        renormalise: whether the weak model's belief in a patched class counts for nothing.
+    """
+
+    calibration: CalibrationName = "minmax"
+    fusion: FusionName = "replace"
+    renormalise: bool = False
+
+    @property
+    def uses_weak_images(self) -> bool:
+        """Whether it is fitted on the weak model's labelled images, which the paper's is not."""
+        return self.calibration == "fitted"
+
+    def __str__(self) -> str:
+        name = "stack" if self.fusion == "stack" else self.calibration
+        return f"{name}, others renormalised" if self._says_renormalised else name
+
+    @property
+    def _says_renormalised(self) -> bool:
+        return self.renormalise and not self.uses_weak_images
+
+
+PAPER = RuleName()
+
+REPLACEMENTS: tuple[RuleName, ...] = (
+    PAPER,
+    RuleName("quantile"),
+    RuleName("logistic"),
+    RuleName("fitted", renormalise=True),
+)
+"""Rules that ``auto`` chooses from, the first of equals first."""
+
+STACKING = RuleName("fitted", "stack", renormalise=True)
+
+
+@dataclass(frozen=True)
+class JudgedRule:
+    """A rule and how it does on validation images.
+
+    Attributes:
+        name: which.
+        rule: fitted on all of them, if it is fitted on them.
+        evaluations: one a patched class; of a rule that is fitted on the weak model's images by
+            cross-fitting, so that no image helped to fit what it is judged by.
+    """
+
+    name: RuleName
+    rule: Rule
+    evaluations: tuple[PatchEvaluation, ...]
+
+    @property
+    def f1_gain(self) -> float:
+        """Mean over the patched classes."""
+        return float(np.mean([one.patched.f1 - one.weak.f1 for one in self.evaluations]))
+
+    @property
+    def others_gain(self) -> float:
+        """What the accuracy on other classes gains, the mean over the patched classes."""
+        return float(
+            np.mean(
+                [one.patched.others_accuracy - one.weak.others_accuracy for one in self.evaluations]
+            )
+        )
+
+    @property
+    def accuracy_gain(self) -> float:
+        """What the accuracy on all images gains."""
+        return self.evaluations[0].patched.accuracy - self.evaluations[0].weak.accuracy
+
+
+class NoGainError(PatchError):
+    """No rule makes the weak model better at the patched classes and no worse as a whole.
+
+    Attributes:
+        judged: every rule, with what validation images say of it.
+        failed: those that could not be fitted, with the reason.
+    """
+
+    def __init__(self, judged: Sequence[JudgedRule], failed: Mapping[str, str]) -> None:
+        self.judged = tuple(judged)
+        self.failed = dict(failed)
+        gains = ", ".join(
+            f"{one.name} {one.f1_gain:+.3f} (accuracy {one.accuracy_gain:+.3f})" for one in judged
+        )
+        super().__init__(
+            "no rule makes the patched classes better on the validation images, and the model no "
+            f"worse as a whole; F1: {gains}"
+        )
+
+
+def fit_strong_side(
+    class_module: ClassModule, data: DataSplits, *, batch_size: int = 500
+) -> dict[str, Calibration]:
+    """Every calibration that the strong model's own images are enough for, by kind.
+
+    Min-max and quantiles are fitted on training images of the class, the logistic one on
+    validation images of all classes, on which a network is no surer than it should be.
+
+    Args:
+        class_module: a module of the strong model.
+        data: what that was taken apart with.
+        batch_size: images a batch; bounds the memory.
+
+    Raises:
+        CalibrationError: if the module gives every training image of its class the same score.
+    """
+    own = predict(class_module, data.train.of_class(class_module.class_name), batch_size=batch_size)
+    found: dict[str, Calibration] = {"minmax": fit_minmax(own)}
+    scores = predict(class_module, data.validation.images, batch_size=batch_size)
+    is_class = data.validation.labels == data.class_names.index(class_module.class_name)
+    for kind, fit in (
+        ("quantile", lambda: fit_quantile(own)),
+        ("logistic", lambda: fit_logistic(scores, is_class)),
+    ):
+        with suppress(CalibrationError):  # it is left out; the paper's is there
+            found[kind] = fit()
+    return found
+
+
+def branch_scores(
+    weak: Classifier,
+    class_modules: Sequence[ClassModule],
+    images: ImageSet,
+    *,
+    batch_size: int = 500,
+) -> BranchScores:
+    """Run a weak model and class modules over labelled images, each network once.
+
+    Args:
+        weak: the weak model.
+        class_modules: one for each class to patch.
+        images: with the weak model's classes, in its order.
+        batch_size: images a batch; bounds the memory.
+
+    Raises:
+        PatchError: if a module's class is unknown to the weak model, or is patched twice.
+    """
+    patched = PatchedClassifier(weak, [Patch(one, NoCalibration()) for one in class_modules])
+    with inference(patched):
+        found = [
+            patched.outputs(as_tensor(images.images[start : start + batch_size], weak.device))
+            for start in range(0, len(images), batch_size)
+        ]
+    weak_logits, *raw = (
+        torch.cat([batch[branch].cpu() for batch in found]).clone()
+        for branch in range(1 + len(class_modules))
+    )
+    columns = tuple(weak.class_index(one.class_name) for one in class_modules)
+    return BranchScores(weak_logits, torch.stack(raw), columns, images.labels)
+
+
+def fit_of(name: RuleName, stored: Sequence[StoredCalibrations]) -> Fit:
+    """How a rule is fitted.
+
+    Args:
+        name: which.
+        stored: of each class module, what was stored with it.
+
+    Raises:
+        CalibrationError: if a module lacks the calibration.
+    """
+    if name.fusion == "stack":
+        if name.calibration != "fitted":
+            raise CalibrationError(f"stacking is always fitted, not {name.calibration}")
+        return fit_stacking
+    if name.calibration == "fitted":
+        return partial(fit_replacement, renormalise=name.renormalise)
+    calibrations = tuple(_stored(name.calibration, one) for one in stored)
+    rule = Rule(Replacement(renormalise=name.renormalise), calibrations)
+    return lambda _: rule
+
+
+def judge(
+    name: RuleName,
+    stored: Sequence[StoredCalibrations],
+    given: BranchScores,
+    class_names: tuple[str, ...],
+) -> JudgedRule:
+    """Fit a rule, and evaluate it on images that did not help to fit it.
+
+    Args:
+        name: which.
+        stored: of each class module, what was stored with it.
+        given: scores of validation images.
+        class_names: the weak model's.
+
+    Raises:
+        CalibrationError: if it can't be fitted.
+        DataError: if a patched class has no image, or there is no other.
+    """
+    fit = fit_of(name, stored)
+    rule = fit(given)
+    scores = cross_fitted_scores(fit, given) if name.uses_weak_images else rule.scores(given)
+    return JudgedRule(name, rule, evaluate_scores(given, scores, class_names))
+
+
+def evaluate_scores(
+    given: BranchScores, scores: Tensor, class_names: tuple[str, ...]
+) -> tuple[PatchEvaluation, ...]:
+    """Weak beside patched, once for each patched class.
+
+    Args:
+        given: scores of labelled images.
+        scores: patched ones, (N, classes).
+        class_names: the weak model's.
+    """
+    weak, patched = predicted_labels(given.weak_logits), predicted_labels(scores)
+    return tuple(
+        evaluate_patch(
+            given.labels, weak, patched, class_names=class_names, target=class_names[column]
+        )
+        for column in given.columns
+    )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A rule, and what it was chosen from.
+
+    Attributes:
+        chosen: the rule.
+        judged: all that could be fitted.
+        failed: from the others' names to the reason.
+    """
+
+    chosen: JudgedRule
+    judged: tuple[JudgedRule, ...]
+    failed: Mapping[str, str]
+
+
+def choose_rule(
+    weak: Classifier,
+    class_modules: Sequence[ClassModule],
+    stored: Sequence[StoredCalibrations],
+    images: ImageSet | None,
+    rules: Sequence[RuleName] = REPLACEMENTS,
+    *,
+    must_gain: bool = False,
+) -> Choice:
+    """Choose the rule by which a patch gains most.
+
+    Args:
+        weak: the weak model.
+        class_modules: one for each class to patch.
+        stored: of each, what was stored with it.
+        images: labelled ones with the weak model's classes; None for a single rule that needs
+            none, which is taken unjudged.
+        rules: to choose from; a single one is taken as it is.
+        must_gain: refuse if no rule gains.
+
+    Raises:
+        PatchError: if a module's class is unknown to the weak model, or is patched twice.
+        CalibrationError: if no rule can be fitted.
+        NoGainError: if none gains and one must.
+    """
+    if images is None:
+        (name,) = rules
+        if name.uses_weak_images:
+            raise CalibrationError(f"{name} is fitted on labelled images of the weak model")
+        nothing = BranchScores(torch.empty(0, 2), torch.empty(0, 0), (), np.empty(0, np.int64))
+        unjudged = JudgedRule(name, fit_of(name, stored)(nothing), ())
+        return Choice(unjudged, (unjudged,), {})
+    given = branch_scores(weak, class_modules, images)
+    judged: list[JudgedRule] = []
+    failed: dict[str, str] = {}
+    for name in rules:
+        try:
+            judged.append(judge(name, stored, given, weak.class_names))
+        except CalibrationError as error:
+            failed[str(name)] = str(error)
+    if not judged:
+        raise CalibrationError("; ".join(f"{name}: {why}" for name, why in failed.items()))
+    best = best_of(judged)
+    if best is None and must_gain:
+        raise NoGainError(judged, failed)
+    return Choice(best or max(judged, key=lambda one: one.f1_gain), tuple(judged), failed)
+
+
+def best_of(judged: Iterable[JudgedRule]) -> JudgedRule | None:
+    """The rule with the largest F1 gain among those by which the model is no worse as a whole.
+
+    A weak model that never names a class has an accuracy on the others that no honest patch can
+    keep; what the others may lose is therefore no more images than the patched classes win.
+
+    Args:
+        judged: the first of equals wins.
+
+    Returns:
+        None if none gains.
+    """
+    harmless = [one for one in judged if one.f1_gain > 0 and one.accuracy_gain >= 0]
+    return max(harmless, key=lambda one: one.f1_gain, default=None)
+
+
+def choice_evidence(choice: Choice) -> dict[str, Any]:
+    """What a choice was made by, as JSON values."""
+    return {
+        "validation": [asdict(one) for one in choice.chosen.evaluations],
+        "rules": [rule_evidence(one) for one in choice.judged if one.evaluations],
+        "rules_that_failed": dict(choice.failed),
+    }
+
+
+def rule_evidence(judged: JudgedRule) -> dict[str, Any]:
+    """A rule and what validation images say of it, as JSON values."""
+    return {
+        "rule": str(judged.name),
+        "uses_weak_images": judged.name.uses_weak_images,
+        "fusion": judged.rule.fusion.model_dump(mode="json"),
+        "calibrations": [one.model_dump(mode="json") for one in judged.rule.calibrations],
+        "f1_gain": judged.f1_gain,
+        "others_gain": judged.others_gain,
+        "accuracy_gain": judged.accuracy_gain,
+        "validation": [asdict(one) for one in judged.evaluations],
+    }
+
+
+def _stored(kind: str, stored: StoredCalibrations) -> Calibration:
+    if kind == "none":
+        return NoCalibration()
+    if kind not in stored:
+        raise CalibrationError(
+            f"a class module has no {kind} calibration; it has {', '.join(stored)}. Take the "
+            "strong model apart again to have all"
+        )
+    return stored[kind]

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from modularizer.assembly.calibration import Calibration
+from modularizer.assembly.calibrations.logistic import LogisticCalibration
+from modularizer.assembly.calibrations.minmax import MinMaxCalibration
+from modularizer.assembly.calibrations.quantile import QuantileCalibration
+from modularizer.assembly.calibrations.raw import NoCalibration
+from modularizer.assembly.fitting import (
+    BranchScores,
+    Rule,
+    cross_fitted_scores,
+    fit_replacement,
+    fit_stacking,
+    predicted_labels,
+)
+from modularizer.assembly.fusions.replacement import Replacement
+from modularizer.errors import CalibrationError
+from modularizer.metrics import class_metrics
+from modularizer.patching import (
+    PAPER,
+    REPLACEMENTS,
+    STACKING,
+    JudgedRule,
+    NoGainError,
+    RuleName,
+    best_of,
+    branch_scores,
+    choose_rule,
+    evaluate_scores,
+    fit_of,
+    fit_strong_side,
+    judge,
+)
+from tests.modularizer.bars import DATA, NAMES, parts, strong
+
+STORED: dict[str, Calibration] = {
+    "minmax": MinMaxCalibration(minimum=-4, maximum=4),
+    "quantile": QuantileCalibration(low=-2, high=2),
+    "logistic": LogisticCalibration(scale=1, shift=-1),
+}
+CLASSES = ("ape", "bee", "cat", "dog")
+
+
+def scores_of_a_useful_module(count: int = 400, seed: int = 0) -> BranchScores:
+    """A weak model that can't tell bees from cats, and a module that can."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(count, dtype=np.int64) % 4
+    seen = np.where(labels == 1, 2, labels)
+    weak = 3 * np.eye(4)[seen] + generator.normal(0, 1, (count, 4))
+    raw = np.where(labels == 1, 2.0, -2.0) + generator.normal(0, 1, count)
+    return BranchScores(
+        torch.from_numpy(weak).float(), torch.from_numpy(raw).float()[None], (1,), labels
+    )
+
+
+def judged_by(name: RuleName, given: BranchScores) -> JudgedRule:
+    return judge(name, [STORED], given, CLASSES)
+
+
+def test_a_stored_rule_is_judged_as_it_will_answer() -> None:
+    given = scores_of_a_useful_module()
+    for kind in ("minmax", "quantile", "logistic"):
+        found = judged_by(RuleName(kind), given)
+        assert found.rule.calibrations == (STORED[kind],)
+        assert found.rule.fusion == Replacement()
+        (evaluation,) = found.evaluations
+        expected = torch.softmax(given.weak_logits, dim=1)
+        expected[:, 1] = STORED[kind].apply(given.raw[0])
+        patched = class_metrics(given.labels, predicted_labels(expected), 1)
+        assert evaluation.patched == patched
+        weak = class_metrics(given.labels, predicted_labels(given.weak_logits), 1)
+        assert evaluation.weak == weak
+        assert found.f1_gain == pytest.approx(patched.f1 - weak.f1)
+        assert found.others_gain == pytest.approx(patched.others_accuracy - weak.others_accuracy)
+
+
+def test_a_fitted_rule_is_judged_by_images_that_did_not_help_to_fit_it() -> None:
+    generator = np.random.default_rng(0)
+    useless = replace(
+        scores_of_a_useful_module(60),
+        raw=torch.from_numpy(generator.normal(size=(1, 60))).float(),
+    )
+    for name, fit in ((REPLACEMENTS[-1], fit_replacement), (STACKING, fit_stacking)):
+        found = judged_by(name, useless)
+        assert found.rule == fit(useless)
+        honest = cross_fitted_scores(fit, useless)
+        assert found.evaluations == evaluate_scores(useless, honest, CLASSES)
+        assert not torch.equal(honest, found.rule.scores(useless))
+    assert [str(name) for name in (PAPER, *REPLACEMENTS[1:], STACKING)] == [
+        "minmax",
+        "quantile",
+        "logistic",
+        "fitted",
+        "stack",
+    ]
+    assert [name.uses_weak_images for name in (*REPLACEMENTS, STACKING)] == [False] * 3 + [True] * 2
+
+
+def test_the_best_rule_gains_most_of_those_that_lose_nothing_over_all() -> None:
+    given = scores_of_a_useful_module()
+    judged = [judged_by(name, given) for name in (*REPLACEMENTS, STACKING)]
+    best = best_of(judged)
+    assert best is not None
+    assert best.f1_gain > 0.3
+    assert best.accuracy_gain >= 0
+    for one in judged:
+        assert one.f1_gain <= best.f1_gain or one.accuracy_gain < 0
+
+
+def made_up(f1_gain: float, accuracy_gain: float) -> JudgedRule:
+    (base,) = judged_by(PAPER, scores_of_a_useful_module()).evaluations
+    patched = replace(
+        base.weak, f1=base.weak.f1 + f1_gain, accuracy=base.weak.accuracy + accuracy_gain
+    )
+    return JudgedRule(PAPER, Rule(Replacement(), ()), (replace(base, patched=patched),))
+
+
+def test_a_rule_that_loses_over_all_or_gains_nothing_is_not_the_best() -> None:
+    harmful, useless, modest = made_up(0.5, -0.01), made_up(0.0, 0.1), made_up(0.1, 0.0)
+    assert best_of([harmful, useless]) is None
+    assert best_of([harmful, useless, modest]) is modest
+    assert best_of([modest, replace(modest)]) is modest
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (RuleName("quantile"), "no quantile calibration; it has minmax"),
+        (RuleName("minmax", "stack"), "stacking is always fitted, not minmax"),
+    ],
+)
+def test_a_rule_that_can_not_be_had_is_refused(name: RuleName, message: str) -> None:
+    with pytest.raises(CalibrationError, match=message):
+        fit_of(name, [{"minmax": STORED["minmax"]}])
+
+
+def test_what_a_module_is_stored_with_is_fitted_on_the_strong_model_s_images() -> None:
+    module = parts().class_modules[1]
+    found = fit_strong_side(module, DATA)
+    with torch.no_grad():
+        own = module(torch.from_numpy(DATA.train.of_class(NAMES[1]))).double()
+        raw = module(torch.from_numpy(DATA.validation.images)).double()
+    assert list(found) == ["minmax", "quantile", "logistic"]
+    minmax, quantile, logistic = found.values()
+    assert isinstance(minmax, MinMaxCalibration)
+    assert isinstance(quantile, QuantileCalibration)
+    assert (minmax.minimum, minmax.maximum) == pytest.approx((float(own.min()), float(own.max())))
+    ends = torch.quantile(own, torch.tensor([0.05, 0.95]).double()).tolist()
+    assert [quantile.low, quantile.high] == pytest.approx(ends)
+    is_class = torch.from_numpy(DATA.validation.labels == 1)
+    # by a logistic fit the mean probability is the share of the class
+    assert float(logistic.apply(raw).mean()) == pytest.approx(float(is_class.double().mean()))
+
+
+def test_branch_scores_are_what_each_network_gives() -> None:
+    weak, modules = strong(), [parts().class_modules[2], parts().class_modules[0]]
+    given = branch_scores(weak, modules, DATA.validation, batch_size=7)
+    images = torch.from_numpy(DATA.validation.images)
+    with torch.no_grad():
+        torch.testing.assert_close(given.weak_logits, weak(images), rtol=1e-5, atol=1e-5)
+        for row, module in zip(given.raw, modules, strict=True):
+            torch.testing.assert_close(row, module(images), rtol=1e-5, atol=1e-5)
+    assert given.columns == (2, 0)
+    assert given.labels is DATA.validation.labels
+
+
+def test_nothing_is_chosen_where_nothing_gains() -> None:
+    """The strong model patched with its own module, on images that it gets right."""
+    weak, modules = strong(), parts().class_modules[:1]
+    stored = [fit_strong_side(modules[0], DATA)]
+    given = branch_scores(weak, modules, DATA.validation)
+    right = np.flatnonzero(predicted_labels(given.weak_logits) == given.labels)
+    images = DATA.validation.take(right)
+    with pytest.raises(NoGainError, match=r"no rule makes .* minmax [-+]0\.\d+ \(acc") as error:
+        choose_rule(weak, modules, stored, images, must_gain=True)
+    assert [one.name for one in error.value.judged] == list(REPLACEMENTS)
+    anyway = choose_rule(weak, modules, stored, images)
+    assert anyway.chosen.f1_gain == max(one.f1_gain for one in anyway.judged) <= 0
+
+
+def test_a_rule_that_fails_is_left_out_and_the_reason_kept() -> None:
+    weak, modules = strong(), parts().class_modules[:1]
+    stored = [{"minmax": fit_strong_side(modules[0], DATA)["minmax"]}]
+    found = choose_rule(weak, modules, stored, DATA.validation)
+    assert found.failed.keys() == {"quantile", "logistic"}
+    assert [str(one.name) for one in found.judged] == ["minmax", "fitted"]
+    with pytest.raises(CalibrationError, match="quantile: a class module has no quantile"):
+        choose_rule(weak, modules, stored, DATA.validation, [RuleName("quantile")])
+
+
+def test_without_images_a_stored_rule_is_taken_unjudged() -> None:
+    weak, modules = strong(), parts().class_modules[:1]
+    stored = [fit_strong_side(modules[0], DATA)]
+    found = choose_rule(weak, modules, stored, None, [RuleName("none")])
+    assert found.chosen.rule.calibrations == (NoCalibration(),)
+    assert found.chosen.evaluations == ()
+    with pytest.raises(CalibrationError, match="fitted on labelled images of the weak model"):
+        choose_rule(weak, modules, stored, None, [STACKING])

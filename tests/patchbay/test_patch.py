@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from patchbay.commands.patch import NO_GAIN
+from tests.patchbay.running import Shop
+
+REPLACING = ["minmax", "quantile", "logistic", "fitted"]
+
+
+def patch(shop: Shop, *arguments: str, name: str = "tried") -> list[str]:
+    return ["patch", shop.weak, "--with", shop.modules["1"], "--name", name, *arguments]
+
+
+def test_without_calibration_it_is_another_model(shop: Shop, digit_files: Path) -> None:
+    raw = shop.run(*patch(shop, "--data", "digits", "--calibration", "none", "--json", name="raw"))
+    assert raw.code == 0, raw.err
+    image = str(digit_files / "1.png")
+    first = shop.run("predict", shop.patched, image, "--json").json["predictions"][0]
+    second = shop.run("predict", raw.json["uri"], image, "--json").json["predictions"][0]
+    assert first["weak_scores"] == second["weak_scores"]
+    assert first["scores"]["1"] != second["scores"]["1"]
+    assert first["scores"]["7"] == second["scores"]["7"]
+
+
+def test_auto_takes_the_rule_that_gains_most_and_keeps_what_it_chose_from(shop: Shop) -> None:
+    ran = shop.run(*patch(shop, "--data", "digits", "--fusion", "auto", "--json"))
+    assert ran.code == 0, ran.err
+    found = ran.json
+    rules = {row["rule"]: row for row in found["rules"]}
+    assert list(rules) == [*REPLACING, "stack"]
+    harmless = [row for row in rules.values() if row["f1_gain"] > 0 <= row["accuracy_gain"]]
+    best = max(harmless, key=lambda row: row["f1_gain"])
+    assert found["rule"] == best["rule"]
+    assert found["targets"] == best["targets"]
+    evidence = shop.run("show", found["uri"], "--json").json["evidence"]
+    kept = {row["rule"]: row["f1_gain"] for row in evidence["rules"]}
+    assert kept == {name: row["f1_gain"] for name, row in rules.items()}
+    assert "fusion" in shop.run("show", found["uri"]).out
+
+
+def test_auto_as_a_table_marks_rules_that_saw_the_weak_model_s_images(shop: Shop) -> None:
+    shown = shop.run(*patch(shop, "--data", "digits")).out
+    lines = {line.split()[0]: line for line in shown.splitlines() if line.strip()}
+    assert "chosen" in "".join(lines.get(name, "") for name in REPLACING)
+    assert lines["fitted"].split()[1] == "*"
+    assert "*" not in lines["minmax"]
+    assert "stack" not in lines
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "fusion"),
+    [
+        (["--calibration", "quantile"], "quantile", "replace"),
+        (["--calibration", "logistic", "--renormalise"], "logistic", "replace"),
+        (["--calibration", "fitted"], "fitted", "replace"),
+        (["--fusion", "stack"], "fitted", "stack"),
+    ],
+)
+def test_every_rule_can_be_asked_for_registered_and_served(
+    shop: Shop, digit_files: Path, options: list[str], kind: str, fusion: str
+) -> None:
+    made = shop.run(*patch(shop, "--data", "digits", *options, "--json")).json
+    manifest = shop.run("show", made["uri"], "--json").json["manifest"]
+    assert [row["calibration"]["kind"] for row in manifest["patches"]] == [kind]
+    assert manifest["fusion"]["kind"] == fusion
+    assert manifest["fusion"]["renormalise"] == (kind != "quantile")
+    (answer, *_) = shop.run("predict", made["uri"], str(digit_files), "--json").json["predictions"]
+    total = sum(answer["scores"].values())
+    assert (total == pytest.approx(1, abs=1e-5)) == (kind == "fitted")
+
+
+def test_without_data_the_paper_s_rule_is_registered_unjudged(shop: Shop) -> None:
+    ran = shop.run(*patch(shop, "--json", name="blind"))
+    assert ran.code == 0, ran.err
+    assert (ran.json["rule"], ran.json["split"], ran.json["targets"]) == ("minmax", None, [])
+    assert "no images were given" in shop.run(*patch(shop, name="blind")).out
+    shown = shop.run("show", ran.json["uri"], "--json").json
+    assert shown["metrics"] == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--calibration", "fitted"], "give --data"),
+        (["--fusion", "stack"], "give --data"),
+        (["--calibration", "auto"], "give --data"),
+        (["--calibration", "minmax", "--fusion", "auto"], "give --data"),
+        (["--data", "digits", "--fusion", "stack", "--calibration", "minmax"], "fits its own"),
+        (["--data", "digits", "--renormalise"], "not with auto"),
+        (["--data", "digits", "--calibration", "sigmoid"], "sigmoid"),
+    ],
+)
+def test_what_can_not_be_done_is_said_at_once(shop: Shop, options: list[str], said: str) -> None:
+    ran = shop.run(*patch(shop, *options, name="never"))
+    assert ran.code == 2
+    assert said in ran.err
+    assert "models:/never" not in shop.run("list", "--json").out
+
+
+@pytest.fixture(scope="module")
+def nothing_to_gain(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real digits of the weak model's classes, all of which it gets right already."""
+    from modularizer.datasets.digits import read_digits
+
+    folder = tmp_path_factory.mktemp("right")
+    digits = read_digits().only(["7", "8", "1"])
+    np.save(folder / "all.npy", digits.images)
+    ran = shop.run("predict", shop.weak, str(folder / "all.npy"), "--json")
+    assert ran.code == 0, ran.err
+    said = np.array([digits.class_index(row["label"]) for row in ran.json["predictions"]])
+    right = digits.take(np.flatnonzero(said == digits.labels))
+    file = folder / "right.npz"
+    np.savez(
+        file,
+        train_images=right.images, train_labels=right.labels,
+        test_images=right.images, test_labels=right.labels,
+        class_names=np.array(right.class_names),
+    )  # fmt: skip
+    return file
+
+
+def test_where_nothing_gains_nothing_is_registered_unless_anyway(
+    shop: Shop, nothing_to_gain: Path
+) -> None:
+    asked = patch(shop, "--data", str(nothing_to_gain), name="useless")
+    ran = shop.run(*asked)
+    assert ran.code == NO_GAIN
+    assert "nothing was registered" in ran.err
+    assert "minmax" in ran.out
+    told = shop.run(*asked, "--json")
+    assert told.code == NO_GAIN
+    assert told.json["uri"] is None
+    assert "no rule makes the patched classes better" in told.json["reason"]
+    assert all(row["f1_gain"] <= 0 or row["accuracy_gain"] < 0 for row in told.json["rules"])
+    assert "models:/useless" not in shop.run("list", "--json").out
+    anyway = shop.run(*asked, "--anyway", "--json")
+    assert anyway.code == 0, anyway.err
+    evidence = shop.run("show", anyway.json["uri"], "--json").json["evidence"]
+    assert [row["rule"] for row in evidence["rules"]] == REPLACING
+    assert "gains nothing on these images" in shop.run(*asked, "--anyway").out
