@@ -14,6 +14,7 @@ from torch import Tensor
 
 from benchmarks.environment import environment
 from benchmarks.paper.images import TrackImages
+from benchmarks.paper.rows import PATCHES, PatchKind
 from benchmarks.paper.track import KINDS, RUN_OF_KIND, Run, Suite
 from benchmarks.paper.workspace import Result, Step, Workspace
 from modularizer.analysis.tracing import slicing_plan
@@ -22,7 +23,6 @@ from modularizer.architectures.spec import ArchitectureSpec
 from modularizer.assembly.decode import decode
 from modularizer.classifier import Classifier, predict
 from modularizer.cost import count_cost
-from modularizer.datasets.data_splits import DataSplits
 from modularizer.datasets.images import ImageSet
 from modularizer.decomposition import Resources, decompose
 from modularizer.epochs import Stop
@@ -32,10 +32,6 @@ from modularizer.training import TrainingResult, train_to_stops
 
 STORED = torch.float16
 """Scores are kept, and judged, to three digits, so that they are small enough to publish."""
-
-PATCHES = ("modules", "random", "strong")
-"""What a weak model is patched with: its class's module; one of a random mask of the same size;
-the strong network's own score, nothing cut away."""
 
 
 @dataclass(frozen=True)
@@ -136,33 +132,33 @@ def validation_composed(job: Job) -> Result:
     With them, of each class, the scores of its own training images: what the paper's calibration
     is fitted to.
     """
-    scorers, data = _scorers(job), job.images.strong
-    found = _composed(scorers, data.validation)
+    patches, data = _Patches(job), job.images.strong
+    found = _on_strong_data(patches, data.validation)
     for label, name in enumerate(data.class_names):
         own = data.train.of_class(name)
-        for patch, score in scorers.items():
-            found[f"own/{name}/{patch}"] = score(own, label).to(STORED)
+        for patch in PATCHES:
+            found[f"own/{name}/{patch}"] = patches.scores(patch, own, label)
     return Result({"class_names": list(data.class_names)}, found)
 
 
 def validation_scores(job: Job, target: str) -> Result:
     """Scores of a target class's weak models, and of what patches them, on validation images."""
-    data = job.images.weak(target)
-    return Result(
-        _accuracies(job, target), _scores(job, target, data.validation, job.images.strong)
-    )
+    found = _on_weak_data(job, target, job.images.weak(target).validation)
+    return Result(_accuracies(job, target), found)
 
 
 def held_out_composed(job: Job) -> Result:
     """The same as `validation_composed` on held-out images: what was chosen is chosen by now."""
-    images = job.images.strong.test.open(f"{job.step.name} of the benchmark's tables")
-    return Result({"class_names": list(images.class_names)}, _composed(_scorers(job), images))
+    purpose = f"{job.step.name} of the benchmark's tables"
+    images = job.images.strong.test.open(purpose)
+    return Result({"given_out_for": purpose}, _on_strong_data(_Patches(job), images))
 
 
 def held_out_scores(job: Job, target: str) -> Result:
     """The same as `validation_scores` on held-out images: what was chosen is chosen by now."""
-    images = job.images.weak(target).test.open(f"{job.step.name} of the benchmark's tables")
-    return Result({}, _scores(job, target, images, job.images.strong))
+    purpose = f"{job.step.name} of the benchmark's tables"
+    images = job.images.weak(target).test.open(purpose)
+    return Result({"given_out_for": purpose}, _on_weak_data(job, target, images))
 
 
 WORK: Mapping[str, Callable[..., Result]] = {
@@ -177,9 +173,6 @@ WORK: Mapping[str, Callable[..., Result]] = {
         held_out_scores,
     )
 }
-
-Scorer = Callable[[NDArray[np.uint8], int], Tensor]
-"""From uint8 images (N, H, W, C) and a class of the strong network to its score, float32 (N,)."""
 
 
 def _trained(trained: Mapping[Stop, TrainingResult]) -> Result:
@@ -223,56 +216,60 @@ def _classifier(result: Result, stop: Stop) -> Classifier:
     ).eval()
 
 
-def _scorers(job: Job) -> dict[str, Scorer]:
-    """Whatever can patch, by its name in `PATCHES`."""
-    classifier = _classifier(job.needed("strong"), "best")
-    preprocessing, network = classifier.preprocessing, classifier.network
-    plan = slicing_plan(network, (preprocessing.channels, *preprocessing.size))
-    masks = job.needed("modules").tensors
+class _Patches:
+    """Whatever can patch: the strong network's modules, random masks' and the strong one itself."""
 
-    def whole(images: NDArray[np.uint8], output: int) -> Tensor:
-        return _run(classifier.to(job.device), images)[:, output]
+    def __init__(self, job: Job) -> None:
+        self.classifier = _classifier(job.needed("strong"), "best")
+        preprocessing, self.network = self.classifier.preprocessing, self.classifier.network
+        self.plan = slicing_plan(self.network, (preprocessing.channels, *preprocessing.size))
+        self.masks = job.needed("modules").tensors
+        self.device = job.device
 
-    def cut(name: str) -> Scorer:
-        def score(images: NDArray[np.uint8], output: int) -> Tensor:
-            module = Classifier(
-                decode(network.cpu(), plan, masks[name][output].bool(), output=output),
-                architecture=classifier.architecture,
-                preprocessing=preprocessing,
-                class_names=("",),
-            )
-            return _run(module.to(job.device), images)[:, 0]
+    def scores(self, patch: PatchKind, images: NDArray[np.uint8], output: int) -> Tensor:
+        """One class's score: (N,)."""
+        if patch == "strong":
+            return self._whole(images)[:, output]
+        kept = self.masks[patch][output].bool()
+        module = Classifier(
+            decode(self.network.cpu(), self.plan, kept, output=output),
+            architecture=self.classifier.architecture,
+            preprocessing=self.classifier.preprocessing,
+            class_names=("",),
+        )
+        return _run(module.to(self.device), images)[:, 0]
 
-        return score
+    def every_score(self, patch: PatchKind, images: NDArray[np.uint8]) -> Tensor:
+        """Every class's score: (N, classes)."""
+        if patch == "strong":
+            return self._whole(images)
+        outputs = range(self.plan.outputs)
+        return torch.stack([self.scores(patch, images, one) for one in outputs], dim=1)
 
-    return {"modules": cut("modules"), "random": cut("random"), "strong": whole}
+    def _whole(self, images: NDArray[np.uint8]) -> Tensor:
+        return _run(self.classifier.to(self.device), images)
 
 
 def _run(classifier: Classifier, images: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(predict(classifier, images))
+    return torch.from_numpy(predict(classifier, images)).to(STORED)
 
 
-def _composed(scorers: Mapping[str, Scorer], images: ImageSet) -> dict[str, Tensor]:
-    """Of each image every class's score: (N, classes), and the labels."""
-    found = {
-        patch: torch.stack(
-            [score(images.images, label) for label in range(len(images.class_names))], dim=1
-        ).to(STORED)
-        for patch, score in scorers.items()
+def _on_strong_data(patches: _Patches, images: ImageSet) -> dict[str, Tensor]:
+    """Of each image every class's score, by each patch: (N, classes); and the labels."""
+    found: dict[str, Tensor] = {
+        patch: patches.every_score(patch, images.images) for patch in PATCHES
     }
     return {**found, "labels": torch.from_numpy(images.labels)}
 
 
-def _scores(job: Job, target: str, images: ImageSet, strong_data: DataSplits) -> dict[str, Tensor]:
-    output = strong_data.class_names.index(target)
-    found = {
-        f"patch/{patch}": score(images.images, output).to(STORED)
-        for patch, score in _scorers(job).items()
-    }
+def _on_weak_data(job: Job, target: str, images: ImageSet) -> dict[str, Tensor]:
+    output = job.images.strong.class_names.index(target)
+    patches = _Patches(job)
+    found = {f"patch/{one}": patches.scores(one, images.images, output) for one in PATCHES}
     for kind in KINDS:
         run, stop = RUN_OF_KIND[kind]
         classifier = _classifier(job.needed("weak", target, run), stop).to(job.device)
-        found[f"weak/{kind}"] = _run(classifier, images.images).to(STORED)
+        found[f"weak/{kind}"] = _run(classifier, images.images)
     return {**found, "labels": torch.from_numpy(images.labels)}
 
 

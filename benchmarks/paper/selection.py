@@ -1,0 +1,124 @@
+"""Every fit and every choice, made on validation images and written down before the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from benchmarks.paper.rows import ROWS, Row
+from benchmarks.paper.scores import SuiteScores
+from benchmarks.paper.track import KINDS
+from modularizer.assembly.calibration import Calibration
+from modularizer.assembly.fitting import Rule, cross_fitted_scores, predicted_labels
+from modularizer.assembly.fusion import Fusion
+from modularizer.metrics import METRICS, ClassMetrics, class_metrics
+
+Fits = Mapping[str, Mapping[str, Rule]]
+"""From a row's key to model (``suite/target/kind``) to the rule that was fitted."""
+
+_FUSION: TypeAdapter[Fusion] = TypeAdapter(Fusion)
+_CALIBRATION: TypeAdapter[Calibration] = TypeAdapter(Calibration)
+
+
+def select(suites: Iterable[SuiteScores]) -> dict[str, Any]:
+    """Fit every row to every weak model, and choose the best rows, on validation images.
+
+    Args:
+        suites: scores on validation images.
+
+    Returns:
+        JSON values: ``rows`` from key to ``models``, each with its rule and, cross-fitted where
+        the rule is fitted on these images, its metrics beside the weak model's; ``chosen`` from
+        ``paper``, ``best_replacement``, ``best`` to keys.
+    """
+    every = list(suites)
+    rows = {row.key: {"models": _fitted(row, every)} for row in ROWS}
+    replacing = [row for row in ROWS if row.candidate and row.replaces]
+    candidates = [row for row in ROWS if row.candidate]
+    return {
+        "rows": rows,
+        "chosen": {
+            "paper": "paper",
+            "best_replacement": _best(replacing, rows),
+            "best": _best(candidates, rows),
+        },
+    }
+
+
+def fits_of(selection: Mapping[str, Any]) -> Fits:
+    """The rules of a selection, as they were written down."""
+    return {
+        key: {
+            model: Rule(
+                _FUSION.validate_python(found["fusion"]),
+                tuple(_CALIBRATION.validate_python(one) for one in found["calibrations"]),
+            )
+            for model, found in row["models"].items()
+        }
+        for key, row in selection["rows"].items()
+    }
+
+
+def mean_gains(models: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """What patched models gain over weak ones, on average over models."""
+    gains = [[one["patched"][name] - one["weak"][name] for name in METRICS] for one in models]
+    return dict(zip(METRICS, np.mean(gains, axis=0).tolist(), strict=True))
+
+
+def _fitted(row: Row, suites: Sequence[SuiteScores]) -> dict[str, Any]:
+    found = {}
+    for scores in suites:
+        for target, kind in scores.models():
+            given = scores.given(target, kind, row.patch)
+            fit = row.fit(scores.stored(target, row.patch))
+            rule = fit(given)
+            patched = (
+                cross_fitted_scores(fit, given) if row.uses_weak_images else rule.scores(given)
+            )
+            (column,) = given.columns
+            found[f"{scores.suite}/{target}/{kind}"] = {
+                "fusion": rule.fusion.model_dump(mode="json"),
+                "calibrations": [one.model_dump(mode="json") for one in rule.calibrations],
+                "weak": _metrics(given.labels, predicted_labels(given.weak_logits), column),
+                "patched": _metrics(given.labels, predicted_labels(patched), column),
+            }
+    return found
+
+
+def _metrics(labels: Any, predicted: Any, column: int) -> dict[str, float]:
+    found: ClassMetrics = class_metrics(labels, predicted, column)
+    return asdict(found)
+
+
+def _best(candidates: Sequence[Row], rows: Mapping[str, Any]) -> str:
+    """The row with the largest mean F1 gain of those that harm nobody on average.
+
+    That is: recall gains for each kind of weak model, precision gains as much as by the paper's
+    rule, and the accuracy on other classes falls neither below that of the paper's rule nor below
+    the weak models'. If none does all that, those that harm fewest go on.
+    """
+    paper = mean_gains(rows["paper"]["models"].values())
+
+    def harms(row: Row) -> int:
+        models = rows[row.key]["models"]
+        gains = mean_gains(models.values())
+        recalls = [
+            mean_gains(one for name, one in models.items() if name.endswith(f"/{kind}"))["recall"]
+            for kind in KINDS
+        ]
+        return sum(
+            (
+                min(recalls) <= 0,
+                gains["precision"] < paper["precision"],
+                gains["others_accuracy"] < max(paper["others_accuracy"], 0),
+            )
+        )
+
+    fewest = min(harms(row) for row in candidates)
+    harmless = [row for row in candidates if harms(row) == fewest]
+    best = max(harmless, key=lambda row: mean_gains(rows[row.key]["models"].values())["f1"])
+    return best.key
