@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+import signal
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
-from multiprocessing.managers import SyncManager
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Self
 
 from benchmarks.paper.images import TrackImages
 from benchmarks.paper.track import Suite
 from benchmarks.paper.workspace import Step, Workspace
+from modularizer.errors import ModularizerError
 from modularizer.progress import Progress
 
-POLL_SECONDS = 1.0
+POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -108,32 +114,25 @@ def run_steps(
     every = list(errands)
     done = {one.step.name for one in every if Workspace(one.folder).is_done(one.step)}
     pending = [one for one in every if one.step.name not in done]
-    if not pending:
-        return True
-    context = get_context("spawn")
-    with context.Manager() as manager:
-        return _Run(manager, len(every), done, pending, told).all(
-            ProcessPoolExecutor(
-                min(workers, len(pending)),
-                mp_context=context,
-                initializer=_prepare_process,
-                initargs=(threads,),
-            ),
-            None if seconds is None else time.monotonic() + seconds,
-        )
+    crew = _Crew(workers, threads)
+    run = _Run(len(every), done, pending, told)
+    until = None if seconds is None else time.monotonic() + seconds
+    with crew:  # on the way out whatever still runs is ended; its last checkpoint stays
+        while run.pending or crew.running:
+            if until is not None and time.monotonic() > until:
+                crew.stop.set()
+                run.pending.clear()
+            while crew.has_room and (errand := run.next_ready()) is not None:
+                crew.start(errand)
+            for name, message in crew.listen():
+                run.take(name, message)
+    return len(done) == len(every)
 
 
 class _Run:
-    def __init__(
-        self,
-        manager: SyncManager,
-        total: int,
-        done: set[str],
-        pending: list[Errand],
-        told: Listener,
-    ) -> None:
-        self.messages: Any = manager.Queue()
-        self.stop: Any = manager.Event()
+    """Which steps are done, and how fast it goes."""
+
+    def __init__(self, total: int, done: set[str], pending: list[Errand], told: Listener) -> None:
         self.total = total
         self.done = done
         self.pending = pending
@@ -142,47 +141,26 @@ class _Run:
         self.left = {one.step.name: one.step.effort for one in pending}
         self.effort = dict(self.left)
 
-    def all(self, pool: ProcessPoolExecutor, until: float | None) -> bool:
-        running: dict[Future[float], Errand] = {}
-        finished = False
-        try:
-            while self.pending or running:
-                late = until is not None and time.monotonic() > until
-                if late:
-                    self.stop.set()
-                    self.pending.clear()
-                for errand in [one for one in self.pending if self._is_ready(one)]:
-                    self.pending.remove(errand)
-                    running[pool.submit(_perform, errand, self.messages, self.stop)] = errand
-                ended, _ = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-                self._listen()
-                for future in ended:
-                    self._end(running.pop(future), future)
-            finished = len(self.done) == self.total
-        finally:
-            self.stop.set()
-            pool.shutdown(cancel_futures=True)
-        return finished
+    def next_ready(self) -> Errand | None:
+        """A step that waits for nothing any more, taken off the list."""
+        for errand in self.pending:
+            if all(need.name in self.done for need in errand.step.needs):
+                self.pending.remove(errand)
+                return errand
+        return None
 
-    def _is_ready(self, errand: Errand) -> bool:
-        return all(need.name in self.done for need in errand.step.needs)
-
-    def _end(self, errand: Errand, future: Future[float]) -> None:
-        try:
-            seconds = future.result()
-        except OutOfTimeError:
+    def take(self, name: str, message: Progress | float | None) -> None:
+        """Take note of a step's progress, or the seconds that it took; None if it gave up."""
+        if message is None:
             return
-        name = errand.step.name
+        if isinstance(message, Progress):
+            share = message.done / max(message.total, 1)
+            self._move(name, (1 - share) * self.effort[name])
+            self._tell(name, message, 0.0)
+            return
         self.done.add(name)
         self._move(name, 0.0)
-        self._tell(name, None, seconds)
-
-    def _listen(self) -> None:
-        while not self.messages.empty():
-            name, progress = self.messages.get()
-            share = progress.done / max(progress.total, 1)
-            self._move(name, (1 - share) * self.effort[name])
-            self._tell(name, progress, 0.0)
+        self._tell(name, None, message)
 
     def _move(self, name: str, left: float) -> None:
         if left < self.left[name]:
@@ -194,28 +172,104 @@ class _Run:
         self.told(Told(name, progress, seconds, len(self.done), self.total, left))
 
 
-def _prepare_process(threads: int) -> None:
-    import logging
-    import warnings
+class _Crew:
+    """Processes, each at a step.
 
+    Args:
+        size: how many at once.
+        threads: of torch in each.
+    """
+
+    def __init__(self, size: int, threads: int) -> None:
+        self.context = get_context("spawn")
+        self.stop = self.context.Event()
+        self.size = size
+        self.threads = threads
+        self.running: dict[Connection, tuple[str, SpawnProcess]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for _, process in self.running.values():
+            process.terminate()
+        for _, process in self.running.values():
+            process.join()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another step can be started."""
+        return len(self.running) < self.size
+
+    def start(self, errand: Errand) -> None:
+        """Begin a step in a process of its own."""
+        here, there = self.context.Pipe(duplex=False)
+        process = self.context.Process(
+            target=_perform, args=(errand, there, self.stop, self.threads), daemon=True
+        )
+        process.start()
+        there.close()
+        self.running[here] = (errand.step.name, process)
+
+    def listen(self) -> Iterator[tuple[str, Progress | float | None]]:
+        """What steps say within the next while: progress, seconds when done, None if given up.
+
+        Raises:
+            Exception: what a step raised.
+            ModularizerError: if a process ended without a word.
+        """
+        for connection in wait(self.running, timeout=POLL_SECONDS):
+            assert isinstance(connection, Connection)
+            name, process = self.running[connection]
+            try:
+                message = connection.recv()
+            except EOFError:
+                process.join()
+                raise ModularizerError(
+                    f"{name} ended with exit code {process.exitcode} and without a word; memory "
+                    "may have been short: try fewer workers"
+                ) from None
+            if isinstance(message, Exception):
+                raise message
+            if not isinstance(message, Progress):
+                del self.running[connection]
+                process.join()
+            yield name, message
+
+
+def _perform(errand: Errand, out: Connection, stop: Event, threads: int) -> None:
+    """Do a step and keep its result; send progress, and in the end the seconds that it took."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us
+    logging.getLogger().setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")  # other people's deprecations are not for our users
+    try:
+        out.send(_seconds_to_perform(errand, out, stop, threads))
+    except OutOfTimeError:
+        out.send(None)
+    except Exception as error:
+        try:
+            out.send(error)
+        except Exception:  # some can't be sent
+            out.send(RuntimeError(f"{type(error).__name__}: {error}"))
+
+
+def _seconds_to_perform(errand: Errand, out: Connection, stop: Event, threads: int) -> float:
     import torch
 
-    torch.set_num_threads(threads)
-    warnings.simplefilter("ignore")  # other people's deprecations are not for our users
-    logging.getLogger().setLevel(logging.ERROR)
-
-
-def _perform(errand: Errand, messages: Any, stop: Any) -> float:
-    """Do a step and keep its result; gives the seconds that it took."""
     from benchmarks.paper.work import Job, perform
 
+    torch.set_num_threads(threads)
+
     def tell(progress: Progress) -> None:
-        messages.put((errand.step.name, replace(progress, metrics=dict(progress.metrics))))
+        out.send(replace(progress, metrics=dict(progress.metrics)))
         if stop.is_set():
             raise OutOfTimeError
 
-    if stop.is_set():
-        raise OutOfTimeError
     workspace = Workspace(errand.folder)
     began = time.monotonic()
     images = TrackImages(errand.suite.dataset, errand.seed, errand.images)
