@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,8 +126,8 @@ def evaluate_patch(
     label = class_names.index(target)
     weak = class_metrics(labels, weak_predicted, label)
     patched = class_metrics(labels, patched_predicted, label)
-    weak_draws, patched_draws = _bootstrap(
-        labels, weak_predicted, patched_predicted, label, draws=draws, seed=seed
+    weak_draws, patched_draws = resampled_metrics(
+        labels, (weak_predicted, patched_predicted), label, draws=draws, seed=seed
     )
     was_right, is_right = weak_predicted == labels, patched_predicted == labels
     return PatchEvaluation(
@@ -158,18 +159,28 @@ def _metrics(labels: Labels, predicted: Labels, target: int) -> NDArray[np.float
     return np.stack([precision, recall, f1, others_accuracy, right.mean(axis=1)], axis=1)
 
 
-def _bootstrap(
-    labels: Labels, weak: Labels, patched: Labels, target: int, *, draws: int, seed: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The `METRICS` of weak and patched on the same resampled images: float64 (draws, 5) each."""
+def resampled_metrics(
+    labels: Labels, predicted: Sequence[Labels], target: int, *, draws: int, seed: int
+) -> tuple[NDArray[np.float64], ...]:
+    """The `METRICS` of several models on the same images, drawn anew within target and others.
+
+    Args:
+        labels: int64 (N,).
+        predicted: of each model int64 (N,).
+        target: the class, as a label; it and the others have images.
+        draws: bootstrap samples.
+        seed: of the resampling.
+
+    Returns:
+        Of each model float64 (draws, metrics).
+    """
     generator = np.random.default_rng(seed)
     parts = []
     at_once = max(1, _INDICES_AT_ONCE // len(labels))
     for start in range(0, draws, at_once):
         draw = _resampled(labels == target, min(at_once, draws - start), generator)
-        parts.append([_metrics(labels[draw], said[draw], target) for said in (weak, patched)])
-    weak_draws, patched_draws = (np.concatenate(side) for side in zip(*parts, strict=True))
-    return weak_draws, patched_draws
+        parts.append([_metrics(labels[draw], said[draw], target) for said in predicted])
+    return tuple(np.concatenate(side) for side in zip(*parts, strict=True))
 
 
 def _resampled(

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from patchbay.console import emit, table
+from patchbay.console import emit, say, table
 from patchbay.session import cores
 from patchbay.stages import SECONDS_BETWEEN_LINES, duration, metric_texts
 
 if TYPE_CHECKING:
-    from benchmarks.paper.run import Errand, Told
+    from benchmarks.paper.experiment import Experiment
+    from benchmarks.paper.run import Told
     from benchmarks.paper.track import Track
 
 OUT_OF_TIME = 3
@@ -39,70 +40,64 @@ class Asked:
 
 def run(asked: Asked, *, listing: bool) -> None:
     """Do the steps that were asked for, as far as they are not done."""
-    from benchmarks.paper.run import run_steps
+    from benchmarks.paper.experiment import Experiment, Means
+    from benchmarks.paper.results import write_results
     from modularizer.devices import require_device
 
     require_device(asked.device)
-    errands = _errands(asked, _track(asked.track_name))
-    if listing:
-        _show_steps(errands, as_json=asked.as_json)
-        return
-    workers = asked.workers or (1 if asked.device == "cuda" else cores())
-    finished = run_steps(
-        errands,
-        workers=workers,
-        threads=asked.threads,
-        seconds=asked.seconds,
-        told=_Lines().tell,
+    experiment = Experiment(
+        _track(asked),
+        asked.out,
+        Means(
+            images=asked.images,
+            device=asked.device,
+            workers=asked.workers or (1 if asked.device == "cuda" else cores()),
+            threads=asked.threads,
+            seconds=asked.seconds,
+        ),
     )
-    if not finished:
+    if listing:
+        _show_steps(experiment, as_json=asked.as_json)
+        return
+    if not experiment.run(_Lines().tell):
         click.echo("The time is over; the same command goes on from here.", err=True)
         raise SystemExit(OUT_OF_TIME)
+    found = write_results(experiment, asked.out / "results")
+    if asked.as_json:
+        emit(found.summary)
+        return
+    _show(found.summary)
+    say(f"Tables, figures and pictures: {asked.out / 'results'}")
 
 
-def _track(name: str) -> Track:
+def _track(asked: Asked) -> Track:
     from benchmarks.paper.track import load_track
 
+    name = asked.track_name
     try:
-        return load_track(name)
+        return load_track(name).part(asked.only)
     except (FileNotFoundError, IsADirectoryError) as error:
         raise click.BadParameter(
             f"no track {name!r}; there are small and full, or give a TOML file"
         ) from error
     except (TOMLDecodeError, UnicodeDecodeError) as error:
         raise click.BadParameter(f"{name} is no TOML: {error}") from error
-
-
-def _errands(asked: Asked, track: Track) -> list[Errand]:
-    from benchmarks.paper.images import TrackImages
-    from benchmarks.paper.run import Errand
-    from benchmarks.paper.steps import chosen, suite_steps
-
-    errands = []
-    every = []
-    for suite in track.suites:
-        steps = suite_steps(suite, TrackImages(suite.dataset, track.seed, asked.images))
-        every += [(suite, step) for step in steps.before_selection]
-    try:
-        wanted = {step.name for step in chosen([step for _, step in every], asked.only)}
     except LookupError as error:
-        raise click.UsageError(str(error)) from error
-    for suite, step in every:
-        if step.name in wanted:
-            errands.append(Errand(suite, track.seed, asked.images, step, asked.out, asked.device))
-    return errands
+        raise click.BadParameter(str(error.args[0])) from error
 
 
-def _show_steps(errands: list[Errand], *, as_json: bool) -> None:
-    from benchmarks.paper.workspace import Workspace
-
-    total = sum(one.step.effort for one in errands) or 1.0
-    rows = []
-    for one in errands:
-        workspace = Workspace(one.folder)
-        done = workspace.is_done(one.step)
-        seconds = workspace.seconds(one.step) if done else None
-        rows.append((one.step.name, one.step.effort / total, done, seconds))
+def _show_steps(experiment: Experiment, *, as_json: bool) -> None:
+    steps, workspace = experiment.steps(), experiment.workspace
+    total = sum(step.effort for step in steps) or 1.0
+    rows = [
+        (
+            step.name,
+            step.effort / total,
+            workspace.is_done(step),
+            workspace.seconds(step) if workspace.is_done(step) else None,
+        )
+        for step in steps
+    ]
     if as_json:
         names = ("step", "share_of_work", "done", "seconds")
         emit([dict(zip(names, row, strict=True)) for row in rows])
@@ -115,6 +110,30 @@ def _show_steps(errands: list[Errand], *, as_json: bool) -> None:
             for name, share, _, seconds in rows
         ],
     )
+
+
+def _show(summary: dict[str, object]) -> None:
+    rows = []
+    for name in ("paper", "best_replacement", "best"):
+        found = summary[name]
+        assert isinstance(found, dict)
+        gains = (f"{100 * found[f'{gain}_gain']:+.2f}" for gain in _GAINS)
+        rows.append(
+            (name.replace("_", " "), str(found["title"]), f"{found['weak_f1']:.3f}", *gains)
+        )
+    table(
+        f"Gains in points on held-out images, {rows and summary['paper']['models']} weak models",  # type: ignore[index]
+        ("", "rule", "weak F1", "precision", "recall", "F1", "others"),
+        rows,
+        left=2,
+    )
+    say(
+        f"Composed of modules with {summary['kernels_kept']:.1%} of the kernels: "
+        f"{summary['composed_loss']:+.4f} of accuracy lost, Diff {summary['diff']:.3f}"
+    )
+
+
+_GAINS = ("precision", "recall", "f1", "others")
 
 
 class _Lines:

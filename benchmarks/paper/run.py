@@ -91,6 +91,7 @@ class Pace:
 def run_steps(
     errands: Iterable[Errand],
     *,
+    done: Iterable[Step] = (),
     workers: int,
     threads: int = 1,
     seconds: float | None = None,
@@ -100,6 +101,7 @@ def run_steps(
 
     Args:
         errands: each after what it needs.
+        done: steps that are needed and done already.
         workers: processes.
         threads: of torch in each.
         seconds: no more than about that many; work under way ends at its next epoch.
@@ -112,10 +114,10 @@ def run_steps(
         Exception: whatever a step raised; others that were under way are stopped.
     """
     every = list(errands)
-    done = {one.step.name for one in every if Workspace(one.folder).is_done(one.step)}
-    pending = [one for one in every if one.step.name not in done]
+    finished = {one.step.name for one in every if Workspace(one.folder).is_done(one.step)}
+    pending = [one for one in every if one.step.name not in finished]
     crew = _Crew(workers, threads)
-    run = _Run(len(every), done, pending, told)
+    run = _Run(finished, {step.name for step in done}, pending, told)
     until = None if seconds is None else time.monotonic() + seconds
     with crew:  # on the way out whatever still runs is ended; its last checkpoint stays
         while run.pending or crew.running:
@@ -126,15 +128,18 @@ def run_steps(
                 crew.start(errand)
             for name, message in crew.listen():
                 run.take(name, message)
-    return len(done) == len(every)
+    return len(run.done) == run.total
 
 
 class _Run:
     """Which steps are done, and how fast it goes."""
 
-    def __init__(self, total: int, done: set[str], pending: list[Errand], told: Listener) -> None:
-        self.total = total
+    def __init__(
+        self, done: set[str], elsewhere: set[str], pending: list[Errand], told: Listener
+    ) -> None:
+        self.total = len(done) + len(pending)
         self.done = done
+        self.elsewhere = elsewhere
         self.pending = pending
         self.told = told
         self.pace = Pace(time.monotonic())
@@ -144,7 +149,7 @@ class _Run:
     def next_ready(self) -> Errand | None:
         """A step that waits for nothing any more, taken off the list."""
         for errand in self.pending:
-            if all(need.name in self.done for need in errand.step.needs):
+            if all(need.name in self.done | self.elsewhere for need in errand.step.needs):
                 self.pending.remove(errand)
                 return errand
         return None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 from benchmarks.paper.images import TrackImages
+from benchmarks.paper.rows import ROWS
 from benchmarks.paper.track import Recipe, Run, Suite
 from benchmarks.paper.workspace import Step
 from modularizer.architectures.catalogue import build_network
@@ -26,7 +26,7 @@ _BACKWARD = 3
 
 @dataclass(frozen=True)
 class SuiteSteps:
-    """The steps of one suite; ``tests`` look at held-out images, and need the selection.
+    """The steps of one suite that look at no held-out image.
 
     Attributes:
         suite: what they are of.
@@ -45,7 +45,7 @@ class SuiteSteps:
     scores: dict[str, Step]
 
     @property
-    def before_selection(self) -> tuple[Step, ...]:
+    def all(self) -> tuple[Step, ...]:
         """All of them, each after what it needs."""
         return (
             self.strong,
@@ -119,39 +119,36 @@ def suite_steps(suite: Suite, images: TrackImages) -> SuiteSteps:
     return SuiteSteps(suite, strong, modules, weak, composed, scores)
 
 
-def chosen(steps: Iterable[Step], patterns: Iterable[str]) -> list[Step]:
-    """The steps that a pattern names, with all that they need, each after what it needs.
+def selection_step(suites: Iterable[SuiteSteps]) -> Step:
+    """The step that makes every fit and every choice; whatever is judged needs it."""
+    needs = [step for suite in suites for step in (suite.composed, *suite.scores.values())]
+    identity = {"rows": [row.key for row in ROWS], "software": software_versions("scikit-learn")}
+    return Step("selection", "selection", (), identity, tuple(needs))
 
-    Args:
-        steps: all there are, in order.
-        patterns: as a shell's (``simcnn-cifar/weak/cat/*``); none for all steps.
 
-    Raises:
-        LookupError: if a pattern names no step.
+def held_out_steps(suite: SuiteSteps, selection: Step) -> tuple[Step, dict[str, Step]]:
+    """The steps that score held-out images, for which the selection has to be there.
+
+    Returns:
+        That of the strong network's own data, and from target class to that of its weak models.
     """
-    steps, patterns = list(steps), list(patterns)
-    if not patterns:
-        return steps
-    wanted: dict[str, Step] = {}
-    for pattern in patterns:
-        named = [step for step in steps if fnmatchcase(step.name, pattern)]
-        if not named:
-            raise LookupError(
-                f"no step is called {pattern!r}; there are {', '.join(_some(steps))} and so on"
-            )
-        for step in named:
-            _with_needs(step, wanted)
-    return list(wanted.values())
-
-
-def _with_needs(step: Step, into: dict[str, Step]) -> None:
-    for need in step.needs:
-        _with_needs(need, into)
-    into.setdefault(step.name, step)
-
-
-def _some(steps: list[Step]) -> list[str]:
-    return [step.name for step in steps[:: max(len(steps) // 5, 1)]]
+    name = suite.suite.name
+    composed = replace(
+        suite.composed,
+        name=f"{name}/held-out/strong",
+        work="held_out_composed",
+        needs=(*suite.composed.needs, selection),
+    )
+    scores = {
+        target: replace(
+            step,
+            name=f"{name}/held-out/{target}",
+            work="held_out_scores",
+            needs=(*step.needs, selection),
+        )
+        for target, step in suite.scores.items()
+    }
+    return composed, scores
 
 
 def _recipe(recipe: Recipe) -> dict[str, Any]:

@@ -6,6 +6,8 @@ A track is a committed file. What is in it was fixed before any held-out image w
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -105,13 +107,36 @@ class Track(_Frozen):
             raise ValueError(f"suites need names of their own, found {', '.join(names)}")
         return self
 
-    def suite(self, name: str) -> Suite:
-        """A suite by name.
+    def part(self, patterns: Sequence[str]) -> Track:
+        """The same with some weak models alone.
+
+        Args:
+            patterns: of ``SUITE/TARGET``, as a shell's (``simcnn-cifar/cat``, ``*/ship``); none
+                for all.
 
         Raises:
-            KeyError: if there is none.
+            LookupError: if a pattern fits nothing.
         """
-        return {suite.name: suite for suite in self.suites}[name]
+        for pattern in patterns:
+            if not any(fnmatchcase(model, pattern) for model in self._models()):
+                raise LookupError(
+                    f"no weak models {pattern!r}; there are {', '.join(self._models())}"
+                )
+        if not patterns:
+            return self
+        suites = []
+        for suite in self.suites:
+            targets = tuple(
+                target
+                for target in suite.targets
+                if any(fnmatchcase(f"{suite.name}/{target}", pattern) for pattern in patterns)
+            )
+            if targets:
+                suites.append(suite.model_copy(update={"targets": targets}))
+        return self.model_copy(update={"suites": tuple(suites)})
+
+    def _models(self) -> list[str]:
+        return [f"{suite.name}/{target}" for suite in self.suites for target in suite.targets]
 
 
 def load_track(name: str) -> Track:

@@ -1,0 +1,161 @@
+"""A track from end to end: train and score, write down every choice, judge, make tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from benchmarks.paper.images import TrackImages
+from benchmarks.paper.run import Errand, Listener, run_steps
+from benchmarks.paper.scores import SuiteScores, joined
+from benchmarks.paper.selection import select
+from benchmarks.paper.steps import SuiteSteps, held_out_steps, selection_step, suite_steps
+from benchmarks.paper.track import Suite, Track
+from benchmarks.paper.workspace import Result, Step, Workspace
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a run may use.
+
+    Attributes:
+        images: the folder that they are in; None for the environment's choice.
+        device: where networks run.
+        workers: processes.
+        threads: of torch in each.
+        seconds: no more than about that many; None for as long as it takes.
+    """
+
+    images: Path | None = None
+    device: str = "cpu"
+    workers: int = 1
+    threads: int = 1
+    seconds: float | None = None
+
+
+class Experiment:
+    """A track, and a workspace in which it is done.
+
+    Args:
+        track: what to do; or a part of one.
+        folder: the workspace's.
+        means: what may be used.
+
+    Raises:
+        DataError: if images are missing or broken.
+    """
+
+    def __init__(self, track: Track, folder: Path, means: Means) -> None:
+        self.track = track
+        self.workspace = Workspace(folder)
+        self.means = means
+
+    @cached_property
+    def suites(self) -> tuple[SuiteSteps, ...]:
+        """The steps of each suite that look at no held-out image."""
+        read: dict[str, TrackImages] = {}
+        for suite in self.track.suites:
+            read.setdefault(
+                suite.dataset, TrackImages(suite.dataset, self.track.seed, self.means.images)
+            )
+        return tuple(suite_steps(suite, read[suite.dataset]) for suite in self.track.suites)
+
+    @cached_property
+    def selection(self) -> Step:
+        """The step that makes every choice."""
+        return selection_step(self.suites)
+
+    @cached_property
+    def held_out(self) -> tuple[tuple[Step, dict[str, Step]], ...]:
+        """The steps that score held-out images, suite by suite."""
+        return tuple(held_out_steps(suite, self.selection) for suite in self.suites)
+
+    def steps(self) -> list[Step]:
+        """All of them, each after what it needs."""
+        found = [step for suite in self.suites for step in suite.all]
+        found.append(self.selection)
+        for composed, scores in self.held_out:
+            found += [composed, *scores.values()]
+        return found
+
+    def run(self, told: Listener = lambda _: None) -> bool:
+        """Do what is not done; whether all is.
+
+        Raises:
+            Exception: whatever a step raised.
+        """
+        learning = [self._errand(suite.suite, step) for suite in self.suites for step in suite.all]
+        if not self._do(learning, told):
+            return False
+        if not self.workspace.is_done(self.selection):
+            self.workspace.keep(self.selection, Result(select(self.validation_scores()), {}), 0.0)
+        judging = [
+            self._errand(suite.suite, step)
+            for suite, (composed, scores) in zip(self.suites, self.held_out, strict=True)
+            for step in (composed, *scores.values())
+        ]
+        return self._do(judging, told, done=(self.selection,))
+
+    def validation_scores(self) -> list[SuiteScores]:
+        """Scores on validation images, suite by suite."""
+        return [self._joined(suite, suite.composed, suite.scores) for suite in self.suites]
+
+    def held_out_scores(self) -> list[SuiteScores]:
+        """Scores on held-out images, suite by suite."""
+        return [
+            self._joined(suite, composed, scores)
+            for suite, (composed, scores) in zip(self.suites, self.held_out, strict=True)
+        ]
+
+    def selected(self) -> Mapping[str, Any]:
+        """What was written down before held-out images were scored."""
+        return self.workspace.read(self.selection).facts
+
+    def decompositions(self) -> dict[str, Mapping[str, Any]]:
+        """What each suite's strong network was taken apart to, by suite."""
+        return {suite.suite.name: self.workspace.read(suite.modules).facts for suite in self.suites}
+
+    def models(self) -> dict[str, dict[str, Any]]:
+        """What is known of each weak model but its scores, by ``suite/target/kind``."""
+        found = {}
+        for suite in self.suites:
+            for target, step in suite.scores.items():
+                for kind, facts in self.workspace.read(step).facts["models"].items():
+                    found[f"{suite.suite.name}/{target}/{kind}"] = facts
+        return found
+
+    def seconds(self) -> float:
+        """What all steps took, one after the other."""
+        return sum(self.workspace.seconds(step) for step in self.steps())
+
+    def _do(self, errands: list[Errand], told: Listener, done: Iterable[Step] = ()) -> bool:
+        return run_steps(
+            errands,
+            done=done,
+            workers=self.means.workers,
+            threads=self.means.threads,
+            seconds=self.means.seconds,
+            told=told,
+        )
+
+    def _errand(self, suite: Suite, step: Step) -> Errand:
+        return Errand(
+            suite,
+            self.track.seed,
+            self.means.images,
+            step,
+            self.workspace.folder,
+            self.means.device,
+        )
+
+    def _joined(self, suite: SuiteSteps, composed: Step, scores: Mapping[str, Step]) -> SuiteScores:
+        classes = tuple(self.workspace.read(suite.composed).facts["class_names"])
+        return joined(
+            suite.suite.name,
+            classes,
+            self.workspace.read(composed).tensors,
+            {target: self.workspace.read(step).tensors for target, step in scores.items()},
+        )

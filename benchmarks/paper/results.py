@@ -1,0 +1,104 @@
+"""What a finished track leaves for others: scores, figures, tables and pictures in one folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.environment import environment
+from benchmarks.paper.experiment import Experiment
+from benchmarks.paper.report import Report, report_of
+from benchmarks.paper.scores import SuiteScores, publish, read_published
+from benchmarks.paper.tables import tables_of
+from benchmarks.paper.track import Track
+from modularizer.errors import DataError
+from modularizer.whole_files import write_whole
+
+SUMMARY, MODELS, TABLES, PROTOCOL = "summary.json", "models.json", "tables.md", "protocol.json"
+_VALIDATION, _HELD_OUT = "validation", "held-out"
+
+
+def write_results(experiment: Experiment, folder: Path) -> Report:
+    """Write everything that a finished experiment says.
+
+    ``protocol.json`` holds the track, every choice with its fits, and what was trained;
+    ``SUITE-validation.safetensors`` and ``SUITE-held-out.safetensors`` hold all scores. With
+    these `repeat` makes the others again without a network.
+
+    Args:
+        experiment: all of whose steps are done.
+        folder: made if it is not there.
+    """
+    protocol = {
+        "track": experiment.track.model_dump(mode="json"),
+        "selection": experiment.selected(),
+        "decompositions": experiment.decompositions(),
+        "models": experiment.models(),
+        "seconds": round(experiment.seconds()),
+        "workers": experiment.means.workers,
+        "environment": environment(experiment.means.device),
+        "images": (
+            "96 of the 60,000 CIFAR-10 images come from a lossy copy where they were read from "
+            "the .npz file of this project's measurements; Krizhevsky, 2009"
+        ),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_json(folder / PROTOCOL, protocol)
+    for part, every in (
+        (_VALIDATION, experiment.validation_scores()),
+        (_HELD_OUT, experiment.held_out_scores()),
+    ):
+        for scores in every:
+            publish(scores, folder / f"{scores.suite}-{part}.safetensors")
+    return repeat(folder)
+
+
+def repeat(folder: Path) -> Report:
+    """Make summary, tables and pictures again from published scores.
+
+    Args:
+        folder: with ``protocol.json`` and the scores.
+
+    Raises:
+        DataError: if a file is missing, or not of this form.
+    """
+    try:
+        protocol = json.loads((folder / PROTOCOL).read_text())
+        track = Track.model_validate(protocol["track"])
+        selection, decompositions = protocol["selection"], protocol["decompositions"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{folder} holds no results: {error}") from error
+    validation, held_out = (
+        [read_published(folder / f"{suite.name}-{part}.safetensors") for suite in track.suites]
+        for part in (_VALIDATION, _HELD_OUT)
+    )
+    found = report_of(
+        selection,
+        validation,
+        held_out,
+        decompositions,
+        target_images=track.target_test_images,
+    )
+    _write(found, protocol, held_out, folder)
+    return found
+
+
+def _write(
+    report: Report,
+    protocol: Mapping[str, Any],
+    held_out: Sequence[SuiteScores],
+    folder: Path,
+) -> None:
+    from benchmarks.paper.plots import save_plots
+
+    about = {name: protocol[name] for name in ("seconds", "workers", "environment", "images")}
+    _write_json(folder / SUMMARY, {**report.summary, **about})
+    _write_json(folder / MODELS, report.models)
+    write_whole(folder / TABLES, tables_of(report).encode())
+    save_plots(report, held_out, protocol["selection"], folder)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    write_whole(path, (json.dumps(value, indent=1) + "\n").encode())
