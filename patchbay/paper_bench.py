@@ -70,6 +70,18 @@ def run(asked: Asked, *, listing: bool) -> None:
     say(f"Tables, figures and pictures: {asked.out / 'results'}")
 
 
+def repeat(scores: Path, out: Path, *, refit: bool, as_json: bool) -> None:
+    """Make tables again from published scores."""
+    from benchmarks.paper.results import repeat as repeat_results
+
+    found = repeat_results(scores, out, refit=refit)
+    if as_json:
+        emit(found.summary)
+        return
+    _show(found.summary)
+    say(f"Tables, figures and pictures: {out}")
+
+
 def _track(asked: Asked) -> Track:
     from benchmarks.paper.track import load_track
 

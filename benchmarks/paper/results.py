@@ -11,6 +11,7 @@ from benchmarks.environment import environment
 from benchmarks.paper.experiment import Experiment
 from benchmarks.paper.report import Report, report_of
 from benchmarks.paper.scores import SuiteScores, publish, read_published
+from benchmarks.paper.selection import select
 from benchmarks.paper.tables import tables_of
 from benchmarks.paper.track import Track
 from modularizer.errors import DataError
@@ -52,14 +53,18 @@ def write_results(experiment: Experiment, folder: Path) -> Report:
     ):
         for scores in every:
             publish(scores, folder / f"{scores.suite}-{part}.safetensors")
-    return repeat(folder)
+    return repeat(folder, folder)
 
 
-def repeat(folder: Path) -> Report:
+def repeat(folder: Path, out: Path, *, refit: bool = False) -> Report:
     """Make summary, tables and pictures again from published scores.
 
     Args:
         folder: with ``protocol.json`` and the scores.
+        out: where they go; made if it is not there.
+        refit: fit every rule and choose anew, from the scores on validation images, instead of
+            taking what the protocol says. Rules that were thought of after held-out scores were
+            seen are tried out like this; the summary says so.
 
     Raises:
         DataError: if a file is missing, or not of this form.
@@ -74,6 +79,8 @@ def repeat(folder: Path) -> Report:
         [read_published(folder / f"{suite.name}-{part}.safetensors") for suite in track.suites]
         for part in (_VALIDATION, _HELD_OUT)
     )
+    if refit:
+        selection = select(validation)
     found = report_of(
         selection,
         validation,
@@ -81,7 +88,8 @@ def repeat(folder: Path) -> Report:
         decompositions,
         target_images=track.target_test_images,
     )
-    _write(found, protocol, held_out, folder)
+    out.mkdir(parents=True, exist_ok=True)
+    _write(found, {**protocol, "selection": selection, "refitted": refit}, held_out, out)
     return found
 
 
@@ -93,7 +101,8 @@ def _write(
 ) -> None:
     from benchmarks.paper.plots import save_plots
 
-    about = {name: protocol[name] for name in ("seconds", "workers", "environment", "images")}
+    named = ("seconds", "workers", "environment", "images", "refitted")
+    about = {name: protocol[name] for name in named}
     _write_json(folder / SUMMARY, {**report.summary, **about})
     _write_json(folder / MODELS, report.models)
     write_whole(folder / TABLES, tables_of(report).encode())

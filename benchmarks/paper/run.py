@@ -159,8 +159,9 @@ class _Run:
         if message is None:
             return
         if isinstance(message, Progress):
-            share = message.done / max(message.total, 1)
-            self._move(name, (1 - share) * self.effort[name])
+            if message.stage != "importance":  # what comes before a search is little of it
+                share = message.done / max(message.total, 1)
+                self._move(name, (1 - share) * self.effort[name])
             self._tell(name, message, 0.0)
             return
         self.done.add(name)

@@ -34,9 +34,20 @@ from patchbay import options, paper_bench
 @click.option(
     "--only",
     multiple=True,
-    metavar="PATTERN",
-    help="Do the steps of this name, and what they need, such as 'simcnn-cifar/weak/cat/*'; may "
+    metavar="SUITE/CLASS",
+    help="Only the weak models of this target class, such as simcnn-cifar/cat or '*/ship'; may "
     "be repeated.",
+)
+@click.option(
+    "--scores",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Make the tables again from the scores in this folder, such as "
+    "benchmarks/results/paper-small, into --out; nothing is trained.",
+)
+@click.option(
+    "--refit",
+    is_flag=True,
+    help="With --scores: fit every rule anew, and choose anew.",
 )
 @click.option("--list", "listing", is_flag=True, help="Say what the steps are, and what is done.")
 @click.option(
@@ -54,6 +65,8 @@ def paper(
     images: Path | None,
     out: Path | None,
     only: tuple[str, ...],
+    scores: Path | None,
+    refit: bool,
     listing: bool,
     time_limit: float | None,
     device: str,
@@ -65,6 +78,13 @@ def paper(
 
     Nothing is chosen by held-out images: they are scored when every choice is written down.
     """
+    if refit and scores is None:
+        raise click.UsageError("--refit goes with --scores")
+    if scores is not None:
+        if out is None:
+            raise click.UsageError("--scores goes with --out, where tables are to be written")
+        paper_bench.repeat(scores, out, refit=refit, as_json=as_json)
+        return
     paper_bench.run(
         paper_bench.Asked(
             track_name=track_name,
