@@ -47,10 +47,14 @@ class TrackImages:
             DataError: if files are missing or broken.
         """
         if self.dataset == "cifar":
-            joined = with_target_class(
-                self._nine, self._whole, target, seed=self.seed, test_images=None
+            return with_target_class(
+                self._nine,
+                self._whole,
+                target,
+                source=f"cifar100-subset:{target}",
+                seed=self.seed,
+                test_images=None,
             )
-            return joined.split(source=f"cifar100-subset:{target}", seed=self.seed)
         return self._svhn.only(digits_weak_classes(target))
 
     @cached_property

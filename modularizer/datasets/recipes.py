@@ -93,22 +93,23 @@ def load_cifar100_subset(
     """The data of the paper's weak CIFAR model with this target class (section 5.2).
 
     400 training and 100 validation images of each class from the official 500, the official 100
-    for testing; of ``target``, a class of CIFAR-10, 500 training images after a seeded shuffle
-    (see `modularizer.datasets.weak_sets.with_target_class` for what that means for a strong
-    model's training images) and the first ``target_test_images`` test images, None for all.
+    for testing; of ``target``, a class of CIFAR-10, 400 training and 100 validation images from
+    the strong model's own parts of the same seed (see
+    `modularizer.datasets.weak_sets.with_target_class` for why) and the first
+    ``target_test_images`` test images, None for all.
 
     Raises:
         DataError: if the target class is unknown, or files are missing or broken.
     """
     cifar100_weak_classes(target)  # an unknown target class is refused before anything is read
-    published = with_target_class(
+    return with_target_class(
         read_published(_SUBSET, data_dir),
         read_published("cifar10", data_dir),
         target,
+        source=f"{_SUBSET}:{target}",
         seed=seed,
         test_images=target_test_images,
     )
-    return published.split(source=f"{_SUBSET}:{target}", seed=seed)
 
 
 def recipe_names() -> tuple[str, ...]:

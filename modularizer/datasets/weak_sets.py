@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from modularizer.datasets.data_splits import DataSplits
+from modularizer.datasets.held_out import HeldOut
 from modularizer.datasets.images import ImageSet
 from modularizer.datasets.published import PublishedSets
 from modularizer.datasets.splits import seeded_order
@@ -41,7 +43,8 @@ CIFAR100_WEAK = (
     "rose",
 )
 
-TARGET_TRAIN_IMAGES = 500
+TARGET_TRAIN_IMAGES = 400
+TARGET_VALIDATION_IMAGES = 100
 TARGET_TEST_IMAGES = 100
 
 
@@ -76,34 +79,55 @@ def with_target_class(
     cifar10: PublishedSets,
     target: str,
     *,
+    source: str,
     seed: int = 0,
     test_images: int | None = TARGET_TEST_IMAGES,
-) -> PublishedSets:
-    """Join the nine CIFAR-100 classes with one class of CIFAR-10, as many images of it as of each.
+) -> DataSplits:
+    """Nine CIFAR-100 classes and one of CIFAR-10, as many images of it as of each other.
 
-    Of the target class the first 500 training images after a seeded shuffle are taken. With the
-    same seed these all lie in the strong model's training part of CIFAR-10 (the published code's
-    overlap too): weak training and validation images of the target class are no news to a
-    module, test images are.
+    The strong model of the same seed has learnt from the training images of the target class, as
+    in the published code. Its validation images are among the strong model's, too: neither model
+    has learnt from them. Were they training images of the strong model, its modules would be
+    surer of them than of any image to come, and so would every calibration fitted on them be.
 
     Args:
         cifar100: CIFAR-100, or the nine classes alone.
         cifar10: CIFAR-10.
         target: a class of CIFAR-10; it becomes the last class.
-        seed: of the shuffle, 0 or more.
+        source: where the data came from, for the record.
+        seed: of the splits, 0 or more.
         test_images: of the target class, from the start of CIFAR-10's test images; None for all
             of them (a second, labelled table).
+
+    Returns:
+        Of each of the nine classes four fifths of the training images to learn from and one fifth
+        to validate by, and all test images; of the target class 400, 100 and ``test_images``, or
+        as many as there are.
 
     Raises:
         DataError: if a class is missing.
     """
-    nine = cifar100.only(cifar100_weak_classes(target)[:-1])
-    order = seeded_order(cifar10.train, target, seed=seed)[:TARGET_TRAIN_IMAGES]
-    train = cifar10.train.take(np.sort(order)).only([target])
+    nine = cifar100.only(cifar100_weak_classes(target)[:-1]).split(source=source, seed=seed)
+    own = cifar10.only([target]).split(source=source, seed=seed)
+    train, validation = (
+        part.take(np.sort(seeded_order(part, target, seed=seed)[:count]))
+        for part, count in (
+            (own.train, TARGET_TRAIN_IMAGES),
+            (own.validation, TARGET_VALIDATION_IMAGES),
+        )
+    )
     test = cifar10.test.only([target])
-    return PublishedSets(
-        train=_joined(nine.train, train),
-        test=_joined(nine.test, test.take(np.arange(len(test))[:test_images])),
+    return DataSplits(
+        _joined(nine.train, train),
+        _joined(nine.validation, validation),
+        HeldOut(
+            _joined(
+                cifar100.test.only(nine.class_names),
+                test.take(np.arange(len(test))[:test_images]),
+            )
+        ),
+        source,
+        seed,
     )
 
 

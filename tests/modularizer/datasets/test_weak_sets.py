@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from modularizer.datasets.data_splits import DataSplits
 from modularizer.datasets.images import ImageSet
 from modularizer.datasets.published import PublishedSets
 from modularizer.datasets.weak_sets import (
@@ -34,34 +37,51 @@ def pixels(images: NDArray[np.uint8]) -> set[bytes]:
     return {image.tobytes() for image in images}
 
 
-def test_the_target_class_comes_last_with_500_and_100_images() -> None:
-    joined = with_target_class(CIFAR100, CIFAR10, "frog")
-    assert joined.train.class_names == (*CIFAR100_WEAK, "frog")
-    assert np.bincount(joined.train.labels).tolist() == [6] * 9 + [500]
-    assert np.bincount(joined.test.labels).tolist() == [3] * 9 + [100]
-    first = CIFAR10.test.of_class("frog")[:100]
-    assert np.array_equal(joined.test.of_class("frog"), first)
-    nine = CIFAR100.only(CIFAR100_WEAK).train
-    assert joined.train.only(CIFAR100_WEAK).fingerprint == nine.fingerprint
+def weak(target: str, seed: int = 0, **more: Any) -> DataSplits:
+    return with_target_class(CIFAR100, CIFAR10, target, source="made", seed=seed, **more)
+
+
+def test_the_target_class_comes_last_with_400_100_and_100_images() -> None:
+    joined = weak("frog")
+    assert joined.class_names == (*CIFAR100_WEAK, "frog")
+    assert np.bincount(joined.train.labels).tolist() == [5] * 9 + [400]
+    assert np.bincount(joined.validation.labels).tolist() == [1] * 9 + [100]
+    test = joined.test.open("a test")
+    assert np.bincount(test.labels).tolist() == [3] * 9 + [100]
+    assert np.array_equal(test.of_class("frog"), CIFAR10.test.of_class("frog")[:100])
+    nine = CIFAR100.only(CIFAR100_WEAK).split(source="made")
+    assert joined.train.only(CIFAR100_WEAK).fingerprint == nine.train.fingerprint
+    assert joined.validation.only(CIFAR100_WEAK).fingerprint == nine.validation.fingerprint
 
 
 def test_all_test_images_of_the_target_class_on_request() -> None:
-    joined = with_target_class(CIFAR100, CIFAR10, "frog", test_images=None)
-    assert len(joined.test.of_class("frog")) == 150
+    test = weak("frog", test_images=None).test.open("a test")
+    assert len(test.of_class("frog")) == 150
 
 
-def test_the_seed_chooses_the_training_images_of_the_target_class() -> None:
-    chosen = [
-        with_target_class(CIFAR100, CIFAR10, "cat", seed=seed).train.fingerprint
-        for seed in (0, 0, 1)
-    ]
+def test_the_seed_chooses_the_images_of_the_target_class() -> None:
+    chosen = [weak("cat", seed=seed).train.fingerprint for seed in (0, 0, 1)]
     assert chosen[0] == chosen[1] != chosen[2]
 
 
-def test_with_one_seed_the_target_images_are_training_images_of_the_strong_model() -> None:
-    strong = CIFAR10.split(source="cifar10", seed=5, validation_fraction=0.1)
-    weak = with_target_class(CIFAR100, CIFAR10, "cat", seed=5)
-    assert pixels(weak.train.of_class("cat")) <= pixels(strong.train.of_class("cat"))
+@pytest.mark.parametrize("seed", [0, 5])
+def test_a_strong_model_has_learnt_from_target_images_to_train_on_and_from_no_others(
+    seed: int,
+) -> None:
+    strong = CIFAR10.split(source="cifar10", seed=seed)
+    cats = weak("cat", seed=seed)
+    assert pixels(cats.train.of_class("cat")) <= pixels(strong.train.of_class("cat"))
+    held = pixels(cats.validation.of_class("cat"))
+    assert held <= pixels(strong.validation.of_class("cat"))
+    assert not held & pixels(cats.train.of_class("cat"))
+
+
+def test_fewer_images_than_that_are_shared_out_without_overlap() -> None:
+    few = PublishedSets(made(CIFAR10_CLASSES, 20, seed=3), made(CIFAR10_CLASSES, 5, seed=4))
+    joined = with_target_class(CIFAR100, few, "cat", source="made")
+    parts = [len(part.of_class("cat")) for part in (joined.train, joined.validation)]
+    assert parts == [16, 4]
+    assert not pixels(joined.train.of_class("cat")) & pixels(joined.validation.of_class("cat"))
 
 
 def test_a_target_class_is_one_that_the_strong_model_knows() -> None:

@@ -1,0 +1,117 @@
+"""Steps in processes of their own: the same bits, and nothing lost when one ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.paper.experiment import Experiment, Means
+from benchmarks.paper.run import Errand, Told, run_steps
+from benchmarks.paper.track import Track
+from benchmarks.paper.workspace import Step, Workspace
+from modularizer.errors import DataError, ModularizerError
+from tests.benchmarks.paper.conftest import TARGETS, tiny_track
+
+pytestmark = pytest.mark.slow
+
+
+def errands(experiment: Experiment, *names: str) -> list[Errand]:
+    suite = experiment.track.suites[0]
+    folder, images = experiment.workspace.folder, experiment.means.images
+    steps = {step.name: step for step in experiment.steps()}
+    return [
+        Errand(suite, experiment.track.seed, images, steps[f"tiny-cifar/{name}"], folder, "cpu")
+        for name in names
+    ]
+
+
+def same(first: Workspace, second: Workspace, step: Step) -> bool:
+    one, other = first.read(step).tensors, second.read(step).tensors
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_processes_do_the_same_as_this_one(images: Path, done: Experiment, tmp_path: Path) -> None:
+    experiment = Experiment(tiny_track(), tmp_path, Means(images=images, workers=2))
+    told: list[Told] = []
+    assert experiment.run(told.append)
+    for step in experiment.steps():
+        if step.work != "selection":
+            assert same(experiment.workspace, done.workspace, step), step.name
+    assert experiment.selected() == done.selected()
+    ended = [one.step for one in told if one.progress is None]
+    assert len(ended) == len(set(ended)) == len(experiment.steps()) - 1
+    assert not list(tmp_path.rglob("*.checkpoint"))
+
+
+def longer(track: Track) -> Track:
+    suite = track.suites[0]
+    training = suite.strong.training.model_copy(update={"epochs": 40})
+    strong = suite.strong.model_copy(update={"training": training})
+    return track.model_copy(update={"suites": (suite.model_copy(update={"strong": strong}),)})
+
+
+def test_a_time_limit_ends_at_an_epoch_and_the_next_run_goes_on(
+    images: Path, tmp_path: Path
+) -> None:
+    limited = Experiment(longer(tiny_track()), tmp_path / "limited", Means(images=images))
+    (errand,) = errands(limited, "strong")
+    epochs: list[int] = []
+
+    def listen(told: Told) -> None:
+        if told.progress is not None:
+            epochs.append(told.progress.done)
+
+    runs = 0
+    while not run_steps([errand], workers=1, seconds=0.0, told=listen):
+        runs += 1
+        assert epochs[-1] == runs  # an epoch a run, none of them twice
+        if runs == 3:
+            break
+    assert run_steps([errand], workers=1, told=listen)
+    assert epochs == list(range(1, 41))
+    whole = Experiment(longer(tiny_track()), tmp_path / "whole", Means(images=images))
+    assert run_steps(errands(whole, "strong"), workers=1)
+    assert same(limited.workspace, whole.workspace, errand.step)
+
+
+def test_a_process_that_is_killed_is_told_and_nothing_is_lost(images: Path, tmp_path: Path) -> None:
+    experiment = Experiment(longer(tiny_track()), tmp_path, Means(images=images))
+    (errand,) = errands(experiment, "strong")
+
+    def kill_children(told: Told) -> None:
+        if told.progress is not None and told.progress.done == 5:
+            for child in children():
+                os.kill(child, signal.SIGKILL)
+
+    with pytest.raises(ModularizerError, match="tiny-cifar/strong ended with exit code -9"):
+        run_steps([errand], workers=1, told=kill_children)
+    assert not experiment.workspace.is_done(errand.step)
+    epochs = []
+    assert run_steps(
+        [errand],
+        workers=1,
+        told=lambda told: epochs.append(told.progress.done if told.progress else 0),
+    )
+    assert epochs[0] > 5
+    assert epochs[-2:] == [40, 0]
+
+
+def children() -> list[int]:
+    import multiprocessing
+
+    return [child.pid for child in multiprocessing.active_children() if child.pid]
+
+
+def test_an_error_of_a_step_reaches_whoever_asked(images: Path, tmp_path: Path) -> None:
+    experiment = Experiment(tiny_track(), tmp_path / "work", Means(images=images))
+    wrong = [
+        Errand(one.suite, one.seed, tmp_path / "nowhere", one.step, one.folder, one.device)
+        for one in errands(experiment, *(f"weak/{target}/simple" for target in TARGETS))
+    ]
+    with pytest.raises(DataError, match="cifar100"):
+        run_steps(wrong, workers=2)
+    assert not children()
