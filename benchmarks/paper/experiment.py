@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -97,7 +97,7 @@ class Experiment:
             for suite, (composed, scores) in zip(self.suites, self.held_out, strict=True)
             for step in (composed, *scores.values())
         ]
-        return self._do(judging, told, done=(self.selection,))
+        return self._do(judging, told)
 
     def validation_scores(self) -> list[SuiteScores]:
         """Scores on validation images, suite by suite."""
@@ -131,10 +131,9 @@ class Experiment:
         """What all steps took, one after the other."""
         return sum(self.workspace.seconds(step) for step in self.steps())
 
-    def _do(self, errands: list[Errand], told: Listener, done: Iterable[Step] = ()) -> bool:
+    def _do(self, errands: list[Errand], told: Listener) -> bool:
         return run_steps(
             errands,
-            done=done,
             workers=self.means.workers,
             threads=self.means.threads,
             seconds=self.means.seconds,

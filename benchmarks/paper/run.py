@@ -91,7 +91,6 @@ class Pace:
 def run_steps(
     errands: Iterable[Errand],
     *,
-    done: Iterable[Step] = (),
     workers: int,
     threads: int = 1,
     seconds: float | None = None,
@@ -100,8 +99,7 @@ def run_steps(
     """Do what is not done yet, each step as soon as all that it needs is.
 
     Args:
-        errands: each after what it needs.
-        done: steps that are needed and done already.
+        errands: each after what it needs, or with what it needs done already.
         workers: processes.
         threads: of torch in each.
         seconds: no more than about that many; work under way ends at its next epoch.
@@ -112,23 +110,39 @@ def run_steps(
 
     Raises:
         Exception: whatever a step raised; others that were under way are stopped.
+        ValueError: if a step needs what is neither done nor among the errands before it.
     """
     every = list(errands)
     finished = {one.step.name for one in every if Workspace(one.folder).is_done(one.step)}
     pending = [one for one in every if one.step.name not in finished]
     crew = _Crew(workers, threads)
-    run = _Run(finished, {step.name for step in done}, pending, told)
+    run = _Run(finished, _done_elsewhere(every), pending, told)
     until = None if seconds is None else time.monotonic() + seconds
     with crew:  # on the way out whatever still runs is ended; its last checkpoint stays
         while run.pending or crew.running:
-            if until is not None and time.monotonic() > until:
-                crew.stop.set()
-                run.pending.clear()
             while crew.has_room and (errand := run.next_ready()) is not None:
                 crew.start(errand)
             for name, message in crew.listen():
                 run.take(name, message)
+            if until is not None and time.monotonic() > until:
+                crew.stop.set()
+                run.pending.clear()
     return len(run.done) == run.total
+
+
+def _done_elsewhere(errands: list[Errand]) -> set[str]:
+    """The steps that others need and that are no errands themselves; all have to be done."""
+    found: set[str] = set()
+    before: set[str] = set()
+    for errand in errands:
+        for need in errand.step.needs:
+            if need.name in before | found:
+                continue
+            if not Workspace(errand.folder).is_done(need):
+                raise ValueError(f"{errand.step.name} needs {need.name}, which is not done")
+            found.add(need.name)
+        before.add(errand.step.name)
+    return found
 
 
 class _Run:

@@ -100,6 +100,12 @@ def test_a_process_that_is_killed_is_told_and_nothing_is_lost(images: Path, tmp_
     assert epochs[-2:] == [40, 0]
 
 
+def test_a_step_without_what_it_needs_is_refused(images: Path, tmp_path: Path) -> None:
+    experiment = Experiment(tiny_track(), tmp_path, Means(images=images))
+    with pytest.raises(ValueError, match="modules needs tiny-cifar/strong, which is not done"):
+        run_steps(errands(experiment, "modules"), workers=1)
+
+
 def children() -> list[int]:
     import multiprocessing
 
@@ -108,10 +114,14 @@ def children() -> list[int]:
 
 def test_an_error_of_a_step_reaches_whoever_asked(images: Path, tmp_path: Path) -> None:
     experiment = Experiment(tiny_track(), tmp_path / "work", Means(images=images))
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for name in ("cifar10.npz", "cifar100_subset.npz"):
+        (broken / name).write_bytes(b"no archive")
     wrong = [
-        Errand(one.suite, one.seed, tmp_path / "nowhere", one.step, one.folder, one.device)
+        Errand(one.suite, one.seed, broken, one.step, one.folder, one.device)
         for one in errands(experiment, *(f"weak/{target}/simple" for target in TARGETS))
     ]
-    with pytest.raises(DataError, match="cifar100"):
+    with pytest.raises(DataError, match="npz"):
         run_steps(wrong, workers=2)
     assert not children()
