@@ -163,7 +163,7 @@ class DecompositionSettings(BaseModel):
         500, description="images of a class that a candidate is given at a time; sums depend on it"
     )
     precision: Literal["float32", "tf32", "bfloat16"] = Field(
-        "float32", description="of the candidates' arithmetic; tf32 needs a GPU"
+        "float32", description="of the networks' arithmetic while searching; tf32 needs a GPU"
     )
     random_draws: Positive = Field(5, description="random masks of the same size to compare with")
     seed: Seed = Field(0, description="of every random choice")

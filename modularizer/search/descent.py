@@ -54,6 +54,7 @@ def gradient_search(
         learning_rate=settings.gradient_rate,
         ranking=settings.gradient_ranking,
         diversity=settings.gradient_diversity,
+        precision=settings.precision,
     )
     saved = task.checkpoint.load("gradient")
     history: list[dict[str, float]]

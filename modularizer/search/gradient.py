@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from modularizer.analysis.plan import SlicingPlan
 from modularizer.assembly.masking import gated
 from modularizer.classifier import frozen
+from modularizer.devices import autocast
 from modularizer.errors import DataError, ModularizerError
 from modularizer.search.budget import Budget, Selector
 from modularizer.search.gates import GateKind, open_gates
@@ -84,6 +85,8 @@ class GradientSearch:
         learning_rate: Adam's at the start; it falls to 0 step by step.
         ranking: weight of `ranking_loss` against that of the composed model.
         diversity: weight of Diff, the mean Jaccard distance between modules, against the loss.
+        precision: ``bfloat16``, or anything else for the images' own, of the networks' arithmetic;
+            losses and slopes of the logits stay in float32.
     """
 
     network: nn.Module
@@ -100,6 +103,7 @@ class GradientSearch:
     learning_rate: float = 0.03
     ranking: float = 0.0
     diversity: float = 0.0
+    precision: str = "float32"
 
     @property
     def steps(self) -> int:
@@ -201,7 +205,9 @@ class GradientSearch:
         selection = self._selector.select(logits, self.budget)
         leaf = logits.clone().requires_grad_()
         gates = open_gates(self.gates, leaf, selection, generator)
-        scores = composed_scores(self.network, self.plan, gates, images)
+        with autocast(self._device, self.precision):
+            scores = composed_scores(self.network, self.plan, gates, images)
+        scores = scores.float()
         loss = F.cross_entropy(scores, labels)
         if self.ranking:
             loss = loss + self.ranking * ranking_loss(scores, labels)
@@ -226,7 +232,7 @@ def composed_scores(network: nn.Module, plan: SlicingPlan, gates: Tensor, images
     """
     rows = len(gates)
     with gated(network, plan, gates):
-        scores: Tensor = network(images.repeat(rows, 1, 1, 1))
+        scores: Tensor = network(torch.cat([images] * rows))  # keeps their layout, unlike repeat
     composed: Tensor = scores.unflatten(0, (rows, -1)).diagonal(dim1=0, dim2=2)
     return composed
 

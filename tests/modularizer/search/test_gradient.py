@@ -177,6 +177,28 @@ def test_budget_and_alignment_are_met_at_every_epoch(kind: GateKind, alignment: 
             decode(network, plan, mask, output=output)
 
 
+def test_bfloat16_moves_the_logits_almost_as_float32_does() -> None:
+    wide = search_of()
+    narrow = replace(wide, precision="bfloat16")
+    start = started(wide)
+    first, other = (search.advance(start).logits - start.logits for search in (wide, narrow))
+    assert not torch.equal(first, other)
+    assert float(F.cosine_similarity(first.flatten(), other.flatten(), dim=0)) > 0.95
+    found = narrow.finish(run(narrow, start))
+    assert bool((trained()[1].kernels_kept(found) <= 0.4 * trained()[1].kernels).all())
+    assert other.dtype == torch.float32
+
+
+def test_modules_run_side_by_side_on_images_as_they_lie_in_memory() -> None:
+    network = Planted()
+    plan = slicing_plan(network, (4, 2, 2))
+    images = planted_images(4, 0)[0].contiguous(memory_format=torch.channels_last)
+    strides = []
+    network.register_forward_pre_hook(lambda _, args: strides.append(args[0].stride(1)))
+    composed_scores(network, plan, torch.ones(4, plan.channels), images)
+    assert strides == [1]
+
+
 def test_a_multiply_add_budget_is_met() -> None:
     network, plan, _ = trained()
     model = multiply_adds_model(network, plan, (1, 8, 8))
