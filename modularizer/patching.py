@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from modularizer.assembly.fitting import (
     BranchScores,
     Fit,
     Rule,
+    cautious,
     cross_fitted_scores,
     fit_replacement,
     fit_stacking,
@@ -50,11 +51,14 @@ class RuleName:
         calibration: of the class modules' scores.
         fusion: of these with the weak model's.
         renormalise: whether the weak model's belief in a patched class counts for nothing.
+        caution: what a patched class's odds are divided by before they compete; it goes with
+            scores that are odds or probabilities, fitted or logistic.
     """
 
     calibration: CalibrationName = "minmax"
     fusion: FusionName = "replace"
     renormalise: bool = False
+    caution: float = 1.0
 
     @property
     def uses_weak_images(self) -> bool:
@@ -63,6 +67,8 @@ class RuleName:
 
     def __str__(self) -> str:
         name = "stack" if self.fusion == "stack" else self.calibration
+        if self.caution != 1:
+            name = f"{name}, caution {self.caution:g}"
         return f"{name}, others renormalised" if self._says_renormalised else name
 
     @property
@@ -76,11 +82,16 @@ REPLACEMENTS: tuple[RuleName, ...] = (
     PAPER,
     RuleName("quantile"),
     RuleName("logistic"),
+    RuleName("logistic", caution=3),
     RuleName("fitted", renormalise=True),
 )
 """Rules that ``auto`` chooses from, the first of equals first."""
 
 STACKING = RuleName("fitted", "stack", renormalise=True)
+
+STACKINGS: tuple[RuleName, ...] = (STACKING, replace(STACKING, caution=1.5))
+"""What stacking adds to the choice. The cautions are those at which other classes lost nothing
+on the validation images of the small track of `benchmarks.paper`, on average over its models."""
 
 
 @dataclass(frozen=True)
@@ -207,8 +218,15 @@ def fit_of(name: RuleName, stored: Sequence[StoredCalibrations]) -> Fit:
         stored: of each class module, what was stored with it.
 
     Raises:
-        CalibrationError: if a module lacks the calibration.
+        CalibrationError: if a module lacks the calibration, or caution does not go with it.
     """
+    if name.caution == 1:
+        return _fit_of(name, stored)
+    fit = _fit_of(replace(name, caution=1), stored)
+    return lambda given: cautious(fit(given), name.caution)
+
+
+def _fit_of(name: RuleName, stored: Sequence[StoredCalibrations]) -> Fit:
     if name.fusion == "stack":
         if name.calibration != "fitted":
             raise CalibrationError(f"stacking is always fitted, not {name.calibration}")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from modularizer.architectures.spec import ArchitectureSpec
-from modularizer.assembly.class_module import ClassModule
+from modularizer.assembly.class_module import ClassModule, both_ways
 from modularizer.assembly.patched import Patch, PatchedClassifier, predict_both
 from modularizer.classifier import Classifier
 from modularizer.cost import count_cost
@@ -238,6 +238,7 @@ def run_patch(
     sink: ModelSink,
     rules: Sequence[RuleName] = (PAPER,),
     must_gain: bool = False,
+    mirrored: bool = False,
     pictures: Sequence[Path] = (),
 ) -> RegisteredPatch:
     """Plug class modules into a weak classifier, choose a rule on validation images, register.
@@ -253,6 +254,8 @@ def run_patch(
         rules: ways of calibrating and joining scores to choose from; a single one is taken as it
             is.
         must_gain: register nothing if no rule gains, or none without a loss over all classes.
+        mirrored: whether class modules see each image's mirror image, too, and give the mean of
+            both scores: twice their cost, and wrong where left and right make a difference.
         pictures: files to keep with it.
 
     Raises:
@@ -260,7 +263,9 @@ def run_patch(
         CalibrationError: if no rule can be fitted.
         NoGainError: if none gains and one must.
     """
-    class_modules = [one.class_module for one in modules]
+    class_modules = [
+        both_ways(one.class_module) if mirrored else one.class_module for one in modules
+    ]
     choice = choose_rule(
         weak,
         class_modules,
@@ -283,9 +288,10 @@ def run_patch(
             for one, calibration in zip(modules, chosen.rule.calibrations, strict=True)
         ],
         fusion=chosen.rule.fusion,
+        mirrored=mirrored,
         metrics=evaluation_metrics(chosen.evaluations, prefix="validation"),
         evidence=choice_evidence(choice),
-        provenance=_provenance(data, None, {"rule": str(chosen.name)}),
+        provenance=_provenance(data, None, {"rule": str(chosen.name), "mirrored": mirrored}),
         pictures=pictures,
     )
     return RegisteredPatch(sink.add_patched(manifest), patched, choice)

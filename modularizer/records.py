@@ -122,6 +122,7 @@ class PatchedManifest:
         weak_uri: the weak model's address, ``models:/name/version``.
         patches: (class module's address, calibration) in order.
         fusion: how their scores join the weak model's.
+        mirrored: whether class modules see each image both ways.
         metrics: name to value: weak and patched, per split; ratios in [0, 1].
         evidence: anything more to keep as JSON beside the manifest (confusions, intervals).
         provenance: what the evaluation was made from.
@@ -135,6 +136,7 @@ class PatchedManifest:
     evidence: Mapping[str, Any]
     provenance: Provenance
     fusion: Fusion = field(default_factory=Replacement)
+    mirrored: bool = False
     pictures: Sequence[Path] = field(default=())
 
 

@@ -144,6 +144,7 @@ def patched_entry(
                 for version, (_, calibration) in zip(class_modules, record.patches, strict=True)
             ),
             fusion=record.fusion,
+            mirrored=record.mirrored,
             metrics=dict(record.metrics),
             origin=origin_of(record.provenance),
         )

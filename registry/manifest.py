@@ -245,13 +245,18 @@ class PatchEntry(_Frozen):
 
 
 class PatchedModelManifest(_Manifest):
-    """A patched classifier: addresses and digests, no weights."""
+    """A patched classifier: addresses and digests, no weights.
+
+    Attributes:
+        mirrored: whether class modules see each image's mirror image, too.
+    """
 
     kind: Literal["patched"] = "patched"
     weak: Parent
     class_names: ClassNames
     patches: Annotated[tuple[PatchEntry, ...], Field(min_length=1, max_length=10_000)]
     fusion: Fusion = Replacement()
+    mirrored: bool = False
 
     @property
     def parents(self) -> tuple[Parent, ...]:

@@ -10,7 +10,7 @@ from torch import nn
 
 from modularizer.architectures.catalogue import build_network
 from modularizer.assembly.calibration import Calibration
-from modularizer.assembly.class_module import ClassModule
+from modularizer.assembly.class_module import ClassModule, both_ways
 from modularizer.assembly.decode import class_module_skeleton
 from modularizer.assembly.patched import Patch, PatchedClassifier
 from modularizer.classifier import Classifier, inference
@@ -102,7 +102,7 @@ def restore_patched(
                 f"expects {entry.class_name!r}"
             )
     patches = [
-        Patch(class_module, entry.calibration)
+        Patch(both_ways(class_module) if manifest.mirrored else class_module, entry.calibration)
         for entry, class_module in zip(manifest.patches, class_modules, strict=True)
     ]
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from modularizer.assembly.calibration import Calibration
 from modularizer.assembly.calibrations.fitted import FittedCalibration
+from modularizer.assembly.calibrations.logistic import LogisticCalibration
 from modularizer.assembly.calibrations.regression import log_odds
 from modularizer.assembly.calibrations.stored import require_spread
 from modularizer.assembly.fusion import Fusion
@@ -114,6 +116,24 @@ def fit_stacking(given: BranchScores) -> Rule:
         temperature=fit_temperature(given), renormalise=True, weak_weights=tuple(weights)
     )
     return Rule(fusion, tuple(calibrations))
+
+
+def cautious(rule: Rule, caution: float) -> Rule:
+    """The same rule, by which a patched class has to be more likely to be answered.
+
+    Args:
+        rule: with calibrations that give odds or a probability: fitted or logistic.
+        caution: what the odds of each patched class are divided by before they compete.
+
+    Raises:
+        CalibrationError: if a calibration gives no odds.
+    """
+    calibrations: list[Calibration] = []
+    for one in rule.calibrations:
+        if not isinstance(one, FittedCalibration | LogisticCalibration):
+            raise CalibrationError(f"caution divides odds, and {one.kind} scores are none")
+        calibrations.append(one.model_copy(update={"shift": one.shift - math.log(caution)}))
+    return Rule(rule.fusion, tuple(calibrations))
 
 
 def fit_temperature(given: BranchScores) -> float:

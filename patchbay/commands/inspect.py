@@ -150,12 +150,13 @@ def _numbers(stored: BaseModel) -> str:
 
 
 def _fusion(manifest: AnyManifest) -> list[tuple[str, str]]:
-    """How scores join those of the weak model, for the kind that does it."""
+    """What modules see, and how scores join the weak model's, for the kind that does it."""
     if manifest.kind != "patched":
         return []
     values = manifest.fusion.model_dump()
     named = [f"{name} {value}" for name, value in values.items() if name != "kind"]
-    return [("fusion", f"{values['kind']}, {', '.join(named)}")]
+    views = "as they are and mirrored" if manifest.mirrored else "as they are"
+    return [("fusion", f"{values['kind']}, {', '.join(named)}"), ("modules see images", views)]
 
 
 def _number(value: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,19 @@ NO_GAIN = 4
     "them does not make its other scores smaller; fitted and stack always do.",
 )
 @click.option(
+    "--caution",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Divide a patched class's odds by this before they compete: more of its answers are "
+    "right and other classes lose less, but fewer of its images are found. For logistic, fitted "
+    "and stack; auto tries some of its own [default: 1].",
+)
+@click.option(
+    "--mirrored",
+    is_flag=True,
+    help="Let the modules see each image's mirror image, too, at twice their cost; wrong where "
+    "left and right make a difference, as in digits.",
+)
+@click.option(
     "--anyway",
     is_flag=True,
     help="Register the best rule even where auto finds that none gains.",
@@ -65,6 +79,8 @@ def patch(
     calibration: str | None,
     fusion: str,
     renormalise: bool,
+    caution: float | None,
+    mirrored: bool,
     anyway: bool,
     size: int | None,
     data_seed: int,
@@ -79,7 +95,7 @@ def patch(
     classes; if there is none, nothing is registered and the exit code is 4.
     """
     chosen = calibration or ("minmax" if source is None and fusion != "stack" else "auto")
-    rules = _rules(chosen, fusion, renormalise=renormalise)
+    rules = _rules(chosen, fusion, renormalise=renormalise, caution=caution)
     if source is None and any(rule.uses_weak_images for rule in rules):
         raise click.UsageError(
             "this needs labelled images of the weak model's classes: give --data, or a "
@@ -112,6 +128,7 @@ def patch(
             sink=registry,
             rules=rules,
             must_gain=len(rules) > 1 and not anyway,
+            mirrored=mirrored,
         )
     except NoGainError as error:
         _tell_no_gain(error, as_json=as_json)
@@ -123,6 +140,7 @@ def patch(
                 "uri": made.uri,
                 "split": None if data is None else "validation",
                 "rule": str(chosen_rule.name),
+                "mirrored": mirrored,
                 "fusion": chosen_rule.rule.fusion.model_dump(),
                 "targets": [comparison.as_json(one) for one in made.validation],
                 "rules": [_rule_as_json(one) for one in made.choice.judged if one.evaluations],
@@ -142,22 +160,28 @@ def patch(
     say(f"Next: patchbay promote {made.uri} --alias champion")
 
 
-def _rules(calibration: str, fusion: str, *, renormalise: bool) -> tuple[RuleName, ...]:
-    from modularizer.patching import REPLACEMENTS, STACKING, RuleName
+def _rules(
+    calibration: str, fusion: str, *, renormalise: bool, caution: float | None
+) -> tuple[RuleName, ...]:
+    from modularizer.patching import REPLACEMENTS, STACKING, STACKINGS, RuleName
 
     if fusion == "stack":
         if calibration not in ("auto", "fitted"):
             raise click.UsageError(
                 f"--fusion stack fits its own calibration; leave --calibration {calibration} out"
             )
-        return (STACKING,)
+        return (replace(STACKING, caution=caution or 1.0),)
     if calibration == "auto":
-        if renormalise:
-            raise click.UsageError("--renormalise goes with a --calibration, not with auto")
-        return (*REPLACEMENTS, STACKING) if fusion == "auto" else REPLACEMENTS
+        if renormalise or caution:
+            option = "--renormalise" if renormalise else "--caution"
+            raise click.UsageError(f"{option} goes with a --calibration, not with auto")
+        return (*REPLACEMENTS, *STACKINGS) if fusion == "auto" else REPLACEMENTS
+    if caution and calibration not in ("logistic", "fitted"):
+        raise click.UsageError(f"--caution divides odds, and {calibration} scores are none")
     named: Any = calibration
-    rule = RuleName(named, renormalise=renormalise or calibration == "fitted")
-    return (rule, STACKING) if fusion == "auto" else (rule,)
+    renormalised = renormalise or calibration == "fitted"
+    rule = RuleName(named, renormalise=renormalised, caution=caution or 1.0)
+    return (rule, *STACKINGS) if fusion == "auto" else (rule,)
 
 
 def _tell_no_gain(error: Any, *, as_json: bool) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from modularizer.assembly.calibrations.logistic import LogisticCalibration
 from modularizer.assembly.calibrations.minmax import MinMaxCalibration
 from modularizer.assembly.calibrations.quantile import QuantileCalibration
 from modularizer.assembly.calibrations.raw import NoCalibration
+from modularizer.assembly.class_module import both_ways
 from modularizer.assembly.fitting import (
     BranchScores,
     Rule,
@@ -26,6 +28,7 @@ from modularizer.patching import (
     PAPER,
     REPLACEMENTS,
     STACKING,
+    STACKINGS,
     JudgedRule,
     NoGainError,
     RuleName,
@@ -92,14 +95,32 @@ def test_a_fitted_rule_is_judged_by_images_that_did_not_help_to_fit_it() -> None
         honest = cross_fitted_scores(fit, useless)
         assert found.evaluations == evaluate_scores(useless, honest, CLASSES)
         assert not torch.equal(honest, found.rule.scores(useless))
-    assert [str(name) for name in (PAPER, *REPLACEMENTS[1:], STACKING)] == [
+    assert [str(name) for name in (PAPER, *REPLACEMENTS[1:], *STACKINGS)] == [
         "minmax",
         "quantile",
         "logistic",
+        "logistic, caution 3",
         "fitted",
         "stack",
+        "stack, caution 1.5",
     ]
-    assert [name.uses_weak_images for name in (*REPLACEMENTS, STACKING)] == [False] * 3 + [True] * 2
+    fitted = [name.uses_weak_images for name in (*REPLACEMENTS, *STACKINGS)]
+    assert fitted == [False] * 4 + [True] * 3
+
+
+def test_caution_answers_a_class_only_where_its_odds_are_that_much_better() -> None:
+    given = scores_of_a_useful_module()
+    given = replace(given, weak_logits=given.weak_logits.double(), raw=given.raw.double())
+    for plain in (RuleName("logistic"), RuleName("fitted", renormalise=True), STACKING):
+        bold, careful = (judged_by(replace(plain, caution=one), given) for one in (1.0, 4.0))
+        before, after = (one.rule.scores(given)[:, 1] for one in (bold, careful))
+        if plain.uses_weak_images:  # a probability of all classes: its odds are what is divided
+            torch.testing.assert_close(after / (1 - after), before / (1 - before) / 4)
+        else:
+            torch.testing.assert_close(torch.logit(after), torch.logit(before) - math.log(4))
+        (was,), (is_now,) = bold.evaluations, careful.evaluations
+        assert is_now.patched.recall <= was.patched.recall
+        assert is_now.patched.others_accuracy >= was.patched.others_accuracy
 
 
 def test_the_best_rule_gains_most_of_those_that_lose_nothing_over_all() -> None:
@@ -133,11 +154,17 @@ def test_a_rule_that_loses_over_all_or_gains_nothing_is_not_the_best() -> None:
     [
         (RuleName("quantile"), "no quantile calibration; it has minmax"),
         (RuleName("minmax", "stack"), "stacking is always fitted, not minmax"),
+        (RuleName("logistic", caution=2), "no logistic calibration; it has minmax"),
     ],
 )
 def test_a_rule_that_can_not_be_had_is_refused(name: RuleName, message: str) -> None:
     with pytest.raises(CalibrationError, match=message):
         fit_of(name, [{"minmax": STORED["minmax"]}])
+
+
+def test_scores_that_are_no_odds_have_no_caution() -> None:
+    with pytest.raises(CalibrationError, match="caution divides odds, and minmax scores are none"):
+        judged_by(RuleName("minmax", caution=2), scores_of_a_useful_module())
 
 
 def test_what_a_module_is_stored_with_is_fitted_on_the_strong_model_s_images() -> None:
@@ -170,6 +197,19 @@ def test_branch_scores_are_what_each_network_gives() -> None:
     assert given.labels is DATA.validation.labels
 
 
+def test_a_module_that_sees_images_both_ways_gives_the_mean() -> None:
+    module = parts().class_modules[2]
+    seeing = both_ways(module)
+    images = torch.from_numpy(DATA.validation.images[:9])
+    with torch.no_grad():
+        mean = (module(images) + module(images.flip(2))) / 2
+        torch.testing.assert_close(seeing(images), mean, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(seeing(images.flip(2)), mean, rtol=1e-5, atol=1e-5)
+        assert not torch.allclose(module(images), mean, rtol=1e-3)
+        assert seeing(images[:0]).shape == (0,)
+    assert (seeing.class_name, seeing.output) == (module.class_name, module.output)
+
+
 def test_nothing_is_chosen_where_nothing_gains() -> None:
     """The strong model patched with its own module, on images that it gets right."""
     weak, modules = strong(), parts().class_modules[:1]
@@ -188,7 +228,7 @@ def test_a_rule_that_fails_is_left_out_and_the_reason_kept() -> None:
     weak, modules = strong(), parts().class_modules[:1]
     stored = [{"minmax": fit_strong_side(modules[0], DATA)["minmax"]}]
     found = choose_rule(weak, modules, stored, DATA.validation)
-    assert found.failed.keys() == {"quantile", "logistic"}
+    assert found.failed.keys() == {"quantile", "logistic", "logistic, caution 3"}
     assert [str(one.name) for one in found.judged] == ["minmax", "fitted"]
     with pytest.raises(CalibrationError, match="quantile: a class module has no quantile"):
         choose_rule(weak, modules, stored, DATA.validation, [RuleName("quantile")])

@@ -8,7 +8,7 @@ import pytest
 from patchbay.commands.patch import NO_GAIN
 from tests.patchbay.running import Shop
 
-REPLACING = ["minmax", "quantile", "logistic", "fitted"]
+REPLACING = ["minmax", "quantile", "logistic", "logistic, caution 3", "fitted"]
 
 
 def patch(shop: Shop, *arguments: str, name: str = "tried") -> list[str]:
@@ -31,7 +31,7 @@ def test_auto_takes_the_rule_that_gains_most_and_keeps_what_it_chose_from(shop: 
     assert ran.code == 0, ran.err
     found = ran.json
     rules = {row["rule"]: row for row in found["rules"]}
-    assert list(rules) == [*REPLACING, "stack"]
+    assert list(rules) == [*REPLACING, "stack", "stack, caution 1.5"]
     harmless = [row for row in rules.values() if row["f1_gain"] > 0 <= row["accuracy_gain"]]
     best = max(harmless, key=lambda row: row["f1_gain"])
     assert found["rule"] == best["rule"]
@@ -58,6 +58,7 @@ def test_auto_as_a_table_marks_rules_that_saw_the_weak_model_s_images(shop: Shop
         (["--calibration", "logistic", "--renormalise"], "logistic", "replace"),
         (["--calibration", "fitted"], "fitted", "replace"),
         (["--fusion", "stack"], "fitted", "stack"),
+        (["--fusion", "stack", "--caution", "2", "--mirrored"], "fitted", "stack"),
     ],
 )
 def test_every_rule_can_be_asked_for_registered_and_served(
@@ -68,9 +69,34 @@ def test_every_rule_can_be_asked_for_registered_and_served(
     assert [row["calibration"]["kind"] for row in manifest["patches"]] == [kind]
     assert manifest["fusion"]["kind"] == fusion
     assert manifest["fusion"]["renormalise"] == (kind != "quantile")
+    assert manifest["mirrored"] == ("--mirrored" in options)
     (answer, *_) = shop.run("predict", made["uri"], str(digit_files), "--json").json["predictions"]
     total = sum(answer["scores"].values())
     assert (total == pytest.approx(1, abs=1e-5)) == (kind == "fitted")
+
+
+def test_mirrored_modules_answer_for_an_image_and_its_mirror_image_alike(
+    shop: Shop, tmp_path: Path
+) -> None:
+    from modularizer.datasets.digits import read_digits
+
+    images = read_digits().only(["7", "8", "1"]).images[:20]
+    files = {"as_is": images, "mirrored": images[:, :, ::-1]}
+    for name, raw in files.items():
+        np.save(tmp_path / f"{name}.npy", raw)
+    # raw scores, so that what the weak model sees makes no difference to them
+    options = ["--data", "digits", "--calibration", "none", "--json"]
+    scores = {}
+    for way in ("--mirrored", "--anyway"):
+        made = shop.run(*patch(shop, *options, way, name="ways")).json["uri"]
+        for name in files:
+            ran = shop.run("predict", made, str(tmp_path / f"{name}.npy"), "--json").json
+            scores[way, name] = [row["scores"]["1"] for row in ran["predictions"]]
+    assert scores["--mirrored", "as_is"] == pytest.approx(scores["--mirrored", "mirrored"])
+    once = [scores["--anyway", name] for name in files]
+    assert scores["--mirrored", "as_is"] == pytest.approx(np.mean(once, axis=0), abs=1e-4)
+    assert not np.allclose(*once, atol=1e-2)
+    assert "as they are and mirrored" not in shop.run("show", made).out
 
 
 def test_without_data_the_paper_s_rule_is_registered_unjudged(shop: Shop) -> None:
@@ -91,6 +117,9 @@ def test_without_data_the_paper_s_rule_is_registered_unjudged(shop: Shop) -> Non
         (["--calibration", "minmax", "--fusion", "auto"], "give --data"),
         (["--data", "digits", "--fusion", "stack", "--calibration", "minmax"], "fits its own"),
         (["--data", "digits", "--renormalise"], "not with auto"),
+        (["--data", "digits", "--caution", "2"], "not with auto"),
+        (["--data", "digits", "--caution", "2", "--calibration", "minmax"], "minmax scores are"),
+        (["--data", "digits", "--caution", "0", "--calibration", "fitted"], "0"),
         (["--data", "digits", "--calibration", "sigmoid"], "sigmoid"),
     ],
 )
