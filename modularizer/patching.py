@@ -66,7 +66,7 @@ class RuleName:
         return self.calibration == "fitted"
 
     def __str__(self) -> str:
-        name = "stack" if self.fusion == "stack" else self.calibration
+        name: str = "stack" if self.fusion == "stack" else self.calibration
         if self.caution != 1:
             name = f"{name}, caution {self.caution:g}"
         return f"{name}, others renormalised" if self._says_renormalised else name

@@ -19,6 +19,8 @@ from modularizer.metrics import METRICS, class_metrics, resampled_metrics
 
 GAINS = ("precision", "recall", "f1", "others_accuracy")
 DRAWS = 2000
+TargetImages = Mapping[str, int | None]
+"""By suite, how many images of the target class count, from the first on; all if none is given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +69,7 @@ class Judged:
 
 
 def judge_row(
-    row: Row, fits: Fits, suites: Iterable[SuiteScores], *, images: int | None, spread: bool
+    row: Row, fits: Fits, suites: Iterable[SuiteScores], *, images: TargetImages, spread: bool
 ) -> list[Judged]:
     """A row on all weak models.
 
@@ -75,13 +77,13 @@ def judge_row(
         row: which.
         fits: what was written down before.
         suites: scores on held-out images.
-        images: of the target class, from the first on; None for all.
+        images: of the target class, by suite.
         spread: whether images are drawn anew.
     """
     found = []
     for scores in suites:
         for target, kind in scores.models():
-            given = first_of_target(scores.given(target, kind, row.patch), images)
+            given = first_of_target(scores.given(target, kind, row.patch), images.get(scores.suite))
             rule = fits[row.key][f"{scores.suite}/{target}/{kind}"]
             found.append(
                 _judged(scores.suite, target, kind, given, rule.scores(given), spread=spread)
@@ -98,7 +100,7 @@ def first_of_target(given: BranchScores, images: int | None) -> BranchScores:
     return given.take(np.sort(np.concatenate([np.flatnonzero(given.labels != column), own])))
 
 
-def best_threshold(suites: Iterable[SuiteScores], *, images: int | None) -> list[Judged]:
+def best_threshold(suites: Iterable[SuiteScores], *, images: TargetImages) -> list[Judged]:
     """Each weak model with the threshold that is best on the very images it is judged by.
 
     Not achievable: it shows what a threshold alone could bring, if it were known.
@@ -106,7 +108,7 @@ def best_threshold(suites: Iterable[SuiteScores], *, images: int | None) -> list
     found = []
     for scores in suites:
         for target, kind in scores.models():
-            given = first_of_target(scores.given(target, kind, "modules"), images)
+            given = first_of_target(scores.given(target, kind, "modules"), images.get(scores.suite))
             found.append(_with_best_threshold(scores.suite, target, kind, given))
     return found
 

@@ -92,7 +92,7 @@ def draw_curves(
                 for target in scores.targets:
                     given = first_of_target(
                         scores.given(target, kind, rows[key].patch),
-                        report.summary["target_images"],
+                        report.summary["target_images"].get(scores.suite),
                     )
                     rule = fits[key][f"{scores.suite}/{target}/{kind}"]
                     (column,) = given.columns

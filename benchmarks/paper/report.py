@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.paper.evaluation import (
     Judged,
+    TargetImages,
     best_threshold,
     composed_summary,
     gain_ratio,
@@ -43,7 +44,7 @@ def report_of(
     held_out: Sequence[SuiteScores],
     decompositions: Mapping[str, Mapping[str, Any]],
     *,
-    target_images: int | None,
+    target_images: TargetImages,
 ) -> Report:
     """Judge what was chosen.
 
@@ -52,14 +53,14 @@ def report_of(
         validation: scores on validation images.
         held_out: scores on held-out images, in the same order.
         decompositions: facts of each suite's decomposition.
-        target_images: of the target class in the main tables; None for all.
+        target_images: of the target class in the main tables.
     """
     fits, chosen = fits_of(selection), selection["chosen"]
     judged = {
         row.key: judge_row(row, fits, held_out, images=target_images, spread=True) for row in ROWS
     }
     whole = {
-        row.key: judge_row(row, fits, held_out, images=None, spread=True)
+        row.key: judge_row(row, fits, held_out, images={}, spread=True)
         for row in ROWS
         if row.key in chosen.values()
     }
@@ -95,7 +96,7 @@ def report_of(
         "all_target_images": {
             name: {"key": chosen[name], **summary_of(whole[chosen[name]])} for name in NAMED
         },
-        "target_images": target_images,
+        "target_images": dict(target_images),
     }
     models = {key: [one.as_json() for one in found] for key, found in judged.items()}
     return Report(summary, models, judged)

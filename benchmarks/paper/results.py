@@ -86,7 +86,7 @@ def repeat(folder: Path, out: Path, *, refit: bool = False) -> Report:
         validation,
         held_out,
         decompositions,
-        target_images=track.target_test_images,
+        target_images={suite.name: suite.target_test_images for suite in track.suites},
     )
     out.mkdir(parents=True, exist_ok=True)
     _write(found, {**protocol, "selection": selection, "refitted": refit}, held_out, out)

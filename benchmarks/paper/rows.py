@@ -8,13 +8,22 @@ from typing import Literal
 
 from modularizer.assembly.fitting import BranchScores, Fit, Rule, fit_replacement, fit_temperature
 from modularizer.assembly.fusions.replacement import Replacement
-from modularizer.patching import PAPER, STACKING, RuleName, StoredCalibrations, fit_of
+from modularizer.patching import PAPER, STACKING, STACKINGS, RuleName, StoredCalibrations, fit_of
 
-PatchKind = Literal["modules", "random", "strong"]
-"""What a weak model is patched with: its class's module; one of a random mask of the same size;
-the strong network's own score, nothing cut away."""
+PatchKind = Literal["modules", "mirrored", "random", "strong"]
+"""What a weak model is patched with: its class's module; the same, which sees each image both
+ways if the strong network learnt from mirrored images, too; one of a random mask of the same
+size; the strong network's own score, nothing cut away."""
 
-PATCHES: tuple[PatchKind, ...] = ("modules", "random", "strong")
+PATCHES: tuple[PatchKind, ...] = ("modules", "mirrored", "random", "strong")
+
+STORED_WITH: dict[PatchKind, PatchKind] = {
+    "modules": "modules",
+    "mirrored": "modules",  # as `patchbay patch --mirrored` takes what was stored with a module
+    "random": "random",
+    "strong": "strong",
+}
+"""Whose scores of the strong network's own data a patch's stored calibrations are fitted on."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,8 @@ def _fitted_without_temperature(_: StoredCalibrations) -> Fit:
 
 
 _FITTED = RuleName("fitted", renormalise=True)
+_CAREFUL_LOGISTIC = RuleName("logistic", caution=3)
+_CAREFUL_STACKING = STACKINGS[-1]
 
 ROWS: tuple[Row, ...] = (
     Row("paper", "min-max (the paper's)", _named(PAPER)),
@@ -76,6 +87,13 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("quantile", "5-95 % quantiles", _named(RuleName("quantile"))),
     Row("logistic", "logistic, strong side", _named(RuleName("logistic"))),
+    Row("logistic-cautious", "logistic, caution 3", _named(_CAREFUL_LOGISTIC)),
+    Row(
+        "logistic-cautious-mirrored",
+        "logistic, caution 3, mirrored",
+        _named(_CAREFUL_LOGISTIC),
+        "mirrored",
+    ),
     Row(
         "logistic-renormalised",
         "logistic, others renormalised",
@@ -103,7 +121,31 @@ ROWS: tuple[Row, ...] = (
         uses_weak_images=True,
     ),
     Row("fitted", "fitted", _named(_FITTED), uses_weak_images=True),
+    Row("fitted-mirrored", "fitted, mirrored", _named(_FITTED), "mirrored", uses_weak_images=True),
     Row("stack", "stacked", _named(STACKING), uses_weak_images=True, replaces=False),
+    Row(
+        "stack-cautious",
+        "stacked, caution 1.5",
+        _named(_CAREFUL_STACKING),
+        uses_weak_images=True,
+        replaces=False,
+    ),
+    Row(
+        "stack-mirrored",
+        "stacked, mirrored",
+        _named(STACKING),
+        "mirrored",
+        uses_weak_images=True,
+        replaces=False,
+    ),
+    Row(
+        "stack-cautious-mirrored",
+        "stacked, caution 1.5, mirrored",
+        _named(_CAREFUL_STACKING),
+        "mirrored",
+        uses_weak_images=True,
+        replaces=False,
+    ),
     Row("strong-paper", "strong model itself, min-max", _named(PAPER), "strong", candidate=False),
     Row(
         "strong-fitted",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.paper.rows import PATCHES, PatchKind
+from benchmarks.paper.rows import PATCHES, STORED_WITH, PatchKind
 from benchmarks.paper.track import KINDS, Kind
 from modularizer.assembly.calibrations.logistic import fit_logistic
 from modularizer.assembly.calibrations.minmax import fit_minmax
@@ -49,7 +49,10 @@ class SuiteScores:
         return self._labels(STRONG)
 
     def strong_scores(self, patch: PatchKind) -> Tensor:
-        """Every class's score of the strong network's own images: float32 (N, classes)."""
+        """Every class's score of the strong network's own images: float32 (N, classes).
+
+        Of patches that calibrations are stored with, see `STORED_WITH`.
+        """
         return self.tensors[f"{STRONG}/{patch}"].float()
 
     def given(self, target: str, kind: Kind, patch: PatchKind) -> BranchScores:
@@ -63,9 +66,10 @@ class SuiteScores:
 
         Needs the validation split. Raises as the fits do.
         """
-        own = self.tensors[f"own/{target}/{patch}"].float().numpy()
+        source = STORED_WITH[patch]
+        own = self.tensors[f"own/{target}/{source}"].float().numpy()
         label = self.classes.index(target)
-        scores = self.strong_scores(patch)[:, label].numpy()
+        scores = self.strong_scores(source)[:, label].numpy()
         return {
             "minmax": fit_minmax(own),
             "quantile": fit_quantile(own),

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from benchmarks.paper.images import TrackImages
-from benchmarks.paper.rows import ROWS
+from benchmarks.paper.rows import PATCHES, ROWS
 from benchmarks.paper.track import Recipe, Run, Suite
 from benchmarks.paper.workspace import Step
 from modularizer.architectures.catalogue import build_network
@@ -104,7 +104,7 @@ def suite_steps(suite: Suite, images: TrackImages) -> SuiteSteps:
             f"{suite.name}/validation/{target}",
             "validation_scores",
             (suite.name, target),
-            {},
+            {"patches": PATCHES},
             (strong, modules, *(weak[target, run] for run in RUNS)),
             effort=_effort(suite.strong, data),
         )
@@ -112,7 +112,7 @@ def suite_steps(suite: Suite, images: TrackImages) -> SuiteSteps:
         f"{suite.name}/validation/strong",
         "validation_composed",
         (suite.name,),
-        {},
+        {"patches": PATCHES},
         (strong, modules),
         effort=2 * whole,
     )

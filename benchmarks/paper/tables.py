@@ -183,7 +183,7 @@ def _sum(models: Sequence[Judged], side: str) -> str:
 def _ablation(summary: Mapping[str, Any]) -> str:
     rows = []
     for row in ROWS:
-        if row.patch == "modules":
+        if row.patch in ("modules", "mirrored"):
             found = summary["rows"][row.key]
             rows.append(
                 (

@@ -59,6 +59,8 @@ class Suite(_Frozen):
         simple: the weak network that is too small.
         plain: the weak network that is trained without dropout, weight decay and augmentation;
             half of its best epoch underfits, its last one overfits.
+        target_test_images: of the target class in the main tables, as many as the paper has; a
+            second table uses all that there are. None for all in both.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]+-[a-z0-9]+$")]
@@ -68,6 +70,7 @@ class Suite(_Frozen):
     modules: DecompositionSettings
     simple: Recipe
     plain: Recipe
+    target_test_images: Annotated[int, Field(ge=1)] | None = None
 
     @model_validator(mode="after")
     def _targets_are_classes(self) -> Self:
@@ -90,14 +93,11 @@ class Track(_Frozen):
     Attributes:
         name: ``small``, ``full``.
         seed: of the splits; trainings and searches have theirs in their settings.
-        target_test_images: of the target class in the main tables, as many as the paper has; a
-            second set of tables uses all that there are.
         suites: strong networks with what is made of them.
     """
 
     name: str
     seed: Annotated[int, Field(ge=0)]
-    target_test_images: Annotated[int, Field(ge=1)]
     suites: Annotated[tuple[Suite, ...], Field(min_length=1)]
 
     @model_validator(mode="after")

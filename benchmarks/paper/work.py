@@ -14,14 +14,15 @@ from torch import Tensor
 
 from benchmarks.environment import environment
 from benchmarks.paper.images import TrackImages
-from benchmarks.paper.rows import PATCHES, PatchKind
+from benchmarks.paper.rows import PATCHES, STORED_WITH, PatchKind
 from benchmarks.paper.track import KINDS, RUN_OF_KIND, Run, Suite
 from benchmarks.paper.workspace import Result, Step, Workspace
 from modularizer.analysis.tracing import slicing_plan
 from modularizer.architectures.catalogue import build_network
 from modularizer.architectures.spec import ArchitectureSpec
+from modularizer.assembly.class_module import ClassModule, both_ways
 from modularizer.assembly.decode import decode
-from modularizer.classifier import Classifier, predict
+from modularizer.classifier import Classifier, ImageNetwork, predict
 from modularizer.cost import count_cost
 from modularizer.datasets.images import ImageSet
 from modularizer.decomposition import Resources, decompose
@@ -30,6 +31,7 @@ from modularizer.preprocessing import Preprocessing
 from modularizer.progress import ProgressCallback
 from modularizer.training import TrainingResult, train_to_stops
 
+_CALIBRATED = tuple(dict.fromkeys(STORED_WITH.values()))
 STORED = torch.float16
 """Scores are kept, and judged, to three digits, so that they are small enough to publish."""
 
@@ -136,7 +138,7 @@ def validation_composed(job: Job) -> Result:
     found = _on_strong_data(patches, data.validation)
     for label, name in enumerate(data.class_names):
         own = data.train.of_class(name)
-        for patch in PATCHES:
+        for patch in _CALIBRATED:
             found[f"own/{name}/{patch}"] = patches.scores(patch, own, label)
     return Result({"class_names": list(data.class_names)}, found)
 
@@ -225,19 +227,24 @@ class _Patches:
         self.plan = slicing_plan(self.network, (preprocessing.channels, *preprocessing.size))
         self.masks = job.needed("modules").tensors
         self.device = job.device
+        self.mirrors = job.suite.strong.training.augment_flip
 
     def scores(self, patch: PatchKind, images: NDArray[np.uint8], output: int) -> Tensor:
         """One class's score: (N,)."""
         if patch == "strong":
             return self._whole(images)[:, output]
-        kept = self.masks[patch][output].bool()
-        module = Classifier(
+        kept = self.masks[STORED_WITH[patch]][output].bool()
+        module = ClassModule(
             decode(self.network.cpu(), self.plan, kept, output=output),
             architecture=self.classifier.architecture,
+            kept=kept,
+            output=output,
+            class_name=self.classifier.class_names[output],
             preprocessing=self.classifier.preprocessing,
-            class_names=("",),
         )
-        return _run(module.to(self.device), images)[:, 0]
+        if patch == "mirrored" and self.mirrors:
+            module = both_ways(module)
+        return _run(module.to(self.device), images)
 
     def every_score(self, patch: PatchKind, images: NDArray[np.uint8]) -> Tensor:
         """Every class's score: (N, classes)."""
@@ -250,14 +257,14 @@ class _Patches:
         return _run(self.classifier.to(self.device), images)
 
 
-def _run(classifier: Classifier, images: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(predict(classifier, images)).to(STORED)
+def _run(model: ImageNetwork, images: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(predict(model, images)).to(STORED)
 
 
 def _on_strong_data(patches: _Patches, images: ImageSet) -> dict[str, Tensor]:
     """Of each image every class's score, by each patch: (N, classes); and the labels."""
     found: dict[str, Tensor] = {
-        patch: patches.every_score(patch, images.images) for patch in PATCHES
+        patch: patches.every_score(patch, images.images) for patch in _CALIBRATED
     }
     return {**found, "labels": torch.from_numpy(images.labels)}
 

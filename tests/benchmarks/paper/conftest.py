@@ -42,6 +42,7 @@ def tiny_track() -> Track:
     suite = {
         "name": "tiny-cifar",
         "dataset": "cifar",
+        "target_test_images": 10,
         "targets": TARGETS,
         "strong": {
             "architecture": {"name": "simcnn", "arguments": network},
@@ -63,9 +64,7 @@ def tiny_track() -> Track:
             "training": training,
         },
     }
-    return Track.model_validate(
-        {"name": "tiny", "seed": 0, "target_test_images": 10, "suites": [suite]}
-    )
+    return Track.model_validate({"name": "tiny", "seed": 0, "suites": [suite]})
 
 
 def do_here(experiment: Experiment) -> None:
