@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -35,36 +36,53 @@ def write_images(path: Path, names: tuple[str, ...], train: int, test: int, seed
     np.savez(path, class_names=np.array(names), **arrays)
 
 
+TINY = """
+name = "tiny"
+seed = 0
+
+[[suites]]
+name = "tiny-cifar"
+dataset = "cifar"
+target_test_images = 10
+targets = ["cat", "ship"]
+
+[suites.strong.architecture]
+name = "simcnn"
+arguments = { stages = [[6], [8], [8]], hidden = [12], dropout = 0.1 }
+[suites.strong.training]
+epochs = 5
+batch_size = 16
+learning_rate = 0.05
+schedule = "one-cycle"
+
+[suites.modules]
+search = "gradient"
+kernels_budget = 0.6
+gradient_epochs = 3
+gradient_images = 20
+random_draws = 1
+
+[suites.simple.architecture]
+name = "simple_simcnn"
+arguments = { widths = [4, 4] }
+[suites.simple.training]
+epochs = 5
+batch_size = 16
+learning_rate = 0.05
+
+[suites.plain.architecture]
+name = "simcnn"
+arguments = { stages = [[6], [8], [8]], hidden = [12], dropout = 0.0 }
+[suites.plain.training]
+epochs = 5
+batch_size = 16
+learning_rate = 0.05
+"""
+
+
 def tiny_track() -> Track:
     """Small networks of both families' forms, a few epochs each, two target classes."""
-    network = {"stages": [[6], [8], [8]], "hidden": [12], "dropout": 0.1}
-    training = {"epochs": 5, "batch_size": 16, "learning_rate": 0.05}
-    suite = {
-        "name": "tiny-cifar",
-        "dataset": "cifar",
-        "target_test_images": 10,
-        "targets": TARGETS,
-        "strong": {
-            "architecture": {"name": "simcnn", "arguments": network},
-            "training": {**training, "schedule": "one-cycle"},
-        },
-        "modules": {
-            "search": "gradient",
-            "kernels_budget": 0.6,
-            "gradient_epochs": 3,
-            "gradient_images": 20,
-            "random_draws": 1,
-        },
-        "simple": {
-            "architecture": {"name": "simple_simcnn", "arguments": {"widths": [4, 4]}},
-            "training": training,
-        },
-        "plain": {
-            "architecture": {"name": "simcnn", "arguments": {**network, "dropout": 0.0}},
-            "training": training,
-        },
-    }
-    return Track.model_validate({"name": "tiny", "seed": 0, "suites": [suite]})
+    return Track.model_validate(tomllib.loads(TINY))
 
 
 def do_here(experiment: Experiment) -> None:
