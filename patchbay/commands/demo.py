@@ -110,6 +110,7 @@ def _as_json(story: Story, checked: HttpCheck, seconds: float) -> dict[str, Any]
                 **comparison.as_json(one.held_out),
                 "weak_uri": one.weak.uri,
                 "patched_uri": one.patch.uri,
+                "rule": one.rule,
                 "validation_f1_gain": one.validation_gain,
                 "served": one is served,
             }
@@ -124,6 +125,8 @@ def _show(story: Story, checked: HttpCheck, seconds: float) -> None:
         "Held-out digits",
         [one.held_out for one in story.targets],
     )
+    rules = "; ".join(f"{one.name} {one.rule}" for one in story.targets)
+    say(f"Rules, each chosen on validation images: {rules}.")
     say(_verdict(story))
     record = story.decomposition.record
     say()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from modularizer.architectures.spec import ArchitectureSpec
+from modularizer.patching import REPLACEMENTS, STACKINGS
 from modularizer.settings import DecompositionSettings, TrainingSettings
 
 SEED = 0
@@ -22,6 +23,9 @@ ARCHITECTURE = ArchitectureSpec(
 # The paper's learning rate and milestones. 360 images make few steps an epoch, so batches are
 # smaller and epochs fewer: the strong model gets past .97 of its validation images in seconds.
 TRAINING = TrainingSettings(epochs=40, batch_size=32, learning_rate=0.01, seed=SEED)
+# What `patchbay patch --fusion auto` chooses from. A model that nothing helps is patched all the
+# same, so that the table shows it.
+RULES = (*REPLACEMENTS, *STACKINGS)
 DECOMPOSITION = DecompositionSettings(candidates=20, parents=10, generations=40, seed=SEED)
 
 

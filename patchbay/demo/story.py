@@ -52,6 +52,11 @@ class Target:
         return only
 
     @property
+    def rule(self) -> str:
+        """How it is patched; chosen on validation images."""
+        return str(self.patch.choice.chosen.name)
+
+    @property
     def validation_gain(self) -> float:
         """What the patch adds to the target class's F1 on validation images."""
         return self.validation.patched.f1 - self.validation.weak.f1
@@ -164,6 +169,7 @@ def _patch_one(
         name=recipe.patched_name(target),
         weak_uri=weak.uri,
         sink=registry,
+        rules=recipe.RULES,
     )
     (held_out,) = evaluate_patched(patch.patched, data.test.open("the demo's table"))
     return Target(target, weak, patch, held_out)
