@@ -69,8 +69,6 @@ class PatchEvaluation:
     regressions: int
 
 
-_INDICES_AT_ONCE = 1_000_000  # some 50 MB, however many images there are
-
 METRICS = ("precision", "recall", "f1", "others_accuracy", "accuracy")
 
 
@@ -85,7 +83,8 @@ def class_metrics(labels: Labels, predicted: Labels, target: int) -> ClassMetric
     Raises:
         DataError: if there is no image of the class, or none of another.
     """
-    rows = _metrics(labels[None], predicted[None], target)
+    once = np.ones((1, len(labels)), dtype=np.int64)
+    rows = _metrics(once, labels == target, predicted == target, labels == predicted)
     if np.isnan(rows).any():
         raise DataError(
             f"need images of class {target} and of others to judge by; found "
@@ -144,19 +143,35 @@ def evaluate_patch(
     )
 
 
-def _metrics(labels: Labels, predicted: Labels, target: int) -> NDArray[np.float64]:
-    """The `METRICS` of each row of (rows, N) labels and answers: float64 (rows, 5)."""
-    is_target, says_target = labels == target, predicted == target
-    right = labels == predicted
-    hits = (is_target & says_target).sum(axis=1)
-    said, there = says_target.sum(axis=1), is_target.sum(axis=1)
-    others = labels.shape[1] - there
+def _metrics(
+    counts: NDArray[np.int64],
+    is_target: NDArray[np.bool_],
+    says_target: NDArray[np.bool_],
+    right: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """The `METRICS` of rows of images, counted by what they have in common.
+
+    Args:
+        counts: (rows, cells): how many images of each cell a row has.
+        is_target: (cells,), whether its images are of the class; the next two alike.
+        says_target: whether they are answered with it.
+        right: whether they are answered as they are labelled.
+
+    Returns:
+        (rows, metrics); NaN where a row has no image that a metric needs.
+    """
+    hits, said, there, right_others, rights = (
+        counts @ cells.astype(np.int64)
+        for cells in (is_target & says_target, says_target, is_target, right & ~is_target, right)
+    )
+    total = counts.sum(axis=1)
     with np.errstate(invalid="ignore"):  # 0 / 0: no such image; the caller refuses NaN
         precision = hits / np.maximum(said, 1)
         recall = hits / there
         f1 = 2 * hits / (said + there)
-        others_accuracy = (right & ~is_target).sum(axis=1) / others
-    return np.stack([precision, recall, f1, others_accuracy, right.mean(axis=1)], axis=1)
+        others_accuracy = right_others / (total - there)
+        accuracy = rights / total
+    return np.stack([precision, recall, f1, others_accuracy, accuracy], axis=1)
 
 
 def resampled_metrics(
@@ -174,27 +189,42 @@ def resampled_metrics(
     Returns:
         Of each model float64 (draws, metrics).
     """
-    generator = np.random.default_rng(seed)
-    parts = []
-    at_once = max(1, _INDICES_AT_ONCE // len(labels))
-    for start in range(0, draws, at_once):
-        draw = _resampled(labels == target, min(at_once, draws - start), generator)
-        parts.append([_metrics(labels[draw], said[draw], target) for said in predicted])
-    return tuple(np.concatenate(side) for side in zip(*parts, strict=True))
+    is_target = labels == target
+    answers = [(said == target, said == labels) for said in predicted]
+    kinds = np.stack([is_target, *(side for pair in answers for side in pair)])
+    cells, sizes = np.unique(kinds, axis=1, return_counts=True)
+    counts = _resampled(sizes, cells[0], draws, np.random.default_rng(seed))
+    return tuple(
+        _metrics(counts, cells[0], says_target, right)
+        for says_target, right in zip(cells[1::2], cells[2::2], strict=True)
+    )
 
 
 def _resampled(
-    is_target: NDArray[np.bool_], draws: int, generator: np.random.Generator
+    sizes: NDArray[np.int64],
+    is_target: NDArray[np.bool_],
+    draws: int,
+    generator: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """Indices of images drawn with replacement within both strata: int64 (draws, N)."""
-    strata = (np.flatnonzero(is_target), np.flatnonzero(~is_target))
-    return np.concatenate(
-        [
-            stratum[generator.integers(len(stratum), size=(draws, len(stratum)))]
-            for stratum in strata
-        ],
-        axis=1,
-    )
+    """How often cells come up if images are drawn with replacement within both strata.
+
+    Images of a cell are all the same to every metric, so it is enough to draw how many there
+    are: a multinomial in place of an index for each image.
+
+    Args:
+        sizes: (cells,): images of each.
+        is_target: (cells,): the stratum of each.
+        draws: how often.
+        generator: of the draws.
+
+    Returns:
+        (draws, cells).
+    """
+    counts = np.empty((draws, len(sizes)), dtype=np.int64)
+    for stratum in (np.flatnonzero(is_target), np.flatnonzero(~is_target)):
+        images = int(sizes[stratum].sum())
+        counts[:, stratum] = generator.multinomial(images, sizes[stratum] / images, size=draws)
+    return counts
 
 
 def _intervals(draws: NDArray[np.float64]) -> dict[str, Interval]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 
 from modularizer.errors import DataError
-from modularizer.metrics import METRICS, class_metrics, evaluate_patch
+from modularizer.metrics import METRICS, class_metrics, evaluate_patch, resampled_metrics
 
 Labels = NDArray[np.int64]
 
@@ -94,6 +94,25 @@ def test_an_evaluation_is_the_same_each_time_and_moves_with_its_seed() -> None:
     assert first == again
     assert first.gain_spread != other.gain_spread
     assert first.weak == other.weak
+
+
+def test_draws_spread_as_those_of_images_drawn_one_by_one() -> None:
+    labels = labels_of(3, 200)
+    models = (answers_to(labels, 3, 0.5), answers_to(labels, 4, 0.3))
+    found = resampled_metrics(labels, models, 1, draws=4000, seed=0)
+    generator = np.random.default_rng(1)
+    own, others = np.flatnonzero(labels == 1), np.flatnonzero(labels != 1)
+    plain = np.empty((2, 4000, len(METRICS)))
+    for draw in range(4000):
+        drawn = np.concatenate([generator.choice(part, len(part)) for part in (own, others)])
+        for model, said in enumerate(models):
+            one = class_metrics(labels[drawn], said[drawn], 1)
+            plain[model, draw] = [getattr(one, name) for name in METRICS]
+    for ours, theirs in zip(
+        (*found, found[1] - found[0]), (*plain, plain[1] - plain[0]), strict=True
+    ):
+        np.testing.assert_allclose(ours.mean(axis=0), theirs.mean(axis=0), atol=0.003)
+        np.testing.assert_allclose(ours.std(axis=0), theirs.std(axis=0), rtol=0.06)
 
 
 def test_intervals_narrow_with_more_images_as_one_over_the_root() -> None:
