@@ -83,8 +83,7 @@ def class_metrics(labels: Labels, predicted: Labels, target: int) -> ClassMetric
     Raises:
         DataError: if there is no image of the class, or none of another.
     """
-    once = np.ones((1, len(labels)), dtype=np.int64)
-    rows = _metrics(once, labels == target, predicted == target, labels == predicted)
+    rows = counted_metrics(np.ones((1, len(labels))), labels, predicted, target)
     if np.isnan(rows).any():
         raise DataError(
             f"need images of class {target} and of others to judge by; found "
@@ -143,8 +142,44 @@ def evaluate_patch(
     )
 
 
+def counted_metrics(
+    counts: NDArray[np.floating], labels: Labels, predicted: Labels, target: int
+) -> NDArray[np.float64]:
+    """The `METRICS` of samples of the same images.
+
+    Args:
+        counts: (samples, N): how often each image is in a sample, see `image_counts`.
+        labels: int64 (N,).
+        predicted: int64 (N,).
+        target: the class, as a label.
+
+    Returns:
+        (samples, metrics); NaN where a sample has no image that a metric needs.
+    """
+    return _metrics(counts, labels == target, predicted == target, labels == predicted)
+
+
+def image_counts(labels: Labels, target: int, *, draws: int, seed: int) -> NDArray[np.float32]:
+    """How often each image comes up if images are drawn anew within a class and within others.
+
+    For several models on the same images, which have to be judged by the same samples.
+
+    Args:
+        labels: int64 (N,).
+        target: the class, as a label; it and the others have images.
+        draws: samples.
+        seed: of the draws.
+
+    Returns:
+        (draws, N).
+    """
+    ones = np.ones(len(labels), dtype=np.int64)
+    counts = _resampled(ones, labels == target, draws, np.random.default_rng(seed))
+    return counts.astype(np.float32)
+
+
 def _metrics(
-    counts: NDArray[np.int64],
+    counts: NDArray[np.floating],
     is_target: NDArray[np.bool_],
     says_target: NDArray[np.bool_],
     right: NDArray[np.bool_],
@@ -161,10 +196,10 @@ def _metrics(
         (rows, metrics); NaN where a row has no image that a metric needs.
     """
     hits, said, there, right_others, rights = (
-        counts @ cells.astype(np.int64)
+        (counts @ cells.astype(counts.dtype)).astype(np.float64)
         for cells in (is_target & says_target, says_target, is_target, right & ~is_target, right)
     )
-    total = counts.sum(axis=1)
+    total = counts.sum(axis=1, dtype=np.float64)
     with np.errstate(invalid="ignore"):  # 0 / 0: no such image; the caller refuses NaN
         precision = hits / np.maximum(said, 1)
         recall = hits / there
@@ -205,7 +240,7 @@ def _resampled(
     is_target: NDArray[np.bool_],
     draws: int,
     generator: np.random.Generator,
-) -> NDArray[np.int64]:
+) -> NDArray[np.float64]:
     """How often cells come up if images are drawn with replacement within both strata.
 
     Images of a cell are all the same to every metric, so it is enough to draw how many there
@@ -220,7 +255,7 @@ def _resampled(
     Returns:
         (draws, cells).
     """
-    counts = np.empty((draws, len(sizes)), dtype=np.int64)
+    counts = np.empty((draws, len(sizes)))
     for stratum in (np.flatnonzero(is_target), np.flatnonzero(~is_target)):
         images = int(sizes[stratum].sum())
         counts[:, stratum] = generator.multinomial(images, sizes[stratum] / images, size=draws)

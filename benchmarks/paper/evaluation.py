@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from benchmarks.paper.scores import SuiteScores
 from benchmarks.paper.selection import Fits
 from benchmarks.paper.track import KINDS, Kind
 from modularizer.assembly.fitting import BranchScores, predicted_labels
-from modularizer.metrics import METRICS, class_metrics, resampled_metrics
+from modularizer.metrics import METRICS, class_metrics, counted_metrics, image_counts
 
 GAINS = ("precision", "recall", "f1", "others_accuracy")
 DRAWS = 2000
@@ -36,7 +38,7 @@ class Judged:
         fixes: images that were wrong and are right, of the target class and of others.
         regressions: the other way round.
         draws: float64 (draws, metrics): patched minus weak on images drawn anew, the same ones
-            for both; empty if no spread was asked for.
+            for all models and rows of a target class; empty if no spread was asked for.
     """
 
     suite: str
@@ -147,7 +149,8 @@ def _compared(
     own, was, now = labels == column, weak == labels, patched == labels
     draws = np.empty((0, len(METRICS)))
     if spread:
-        before, after = resampled_metrics(labels, (weak, patched), column, draws=DRAWS, seed=0)
+        counts = _image_counts(labels.tobytes(), column, target)
+        before, after = (counted_metrics(counts, labels, said, column) for said in (weak, patched))
         draws = after - before
     return Judged(
         suite,
@@ -159,6 +162,13 @@ def _compared(
         (int((own & was & ~now).sum()), int((~own & was & ~now).sum())),
         draws,
     )
+
+
+@lru_cache(maxsize=32)  # some 8 MB each
+def _image_counts(labels: bytes, column: int, target: str) -> NDArray[np.float32]:
+    """Samples of the images of a target class: the same for all of its models and rows."""
+    seed = zlib.crc32(target.encode())
+    return image_counts(np.frombuffer(labels, dtype=np.int64), column, draws=DRAWS, seed=seed)
 
 
 def summary_of(models: Sequence[Judged], *, seed: int = 0) -> dict[str, Any]:

@@ -8,7 +8,14 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 
 from modularizer.errors import DataError
-from modularizer.metrics import METRICS, class_metrics, evaluate_patch, resampled_metrics
+from modularizer.metrics import (
+    METRICS,
+    class_metrics,
+    counted_metrics,
+    evaluate_patch,
+    image_counts,
+    resampled_metrics,
+)
 
 Labels = NDArray[np.int64]
 
@@ -100,6 +107,8 @@ def test_draws_spread_as_those_of_images_drawn_one_by_one() -> None:
     labels = labels_of(3, 200)
     models = (answers_to(labels, 3, 0.5), answers_to(labels, 4, 0.3))
     found = resampled_metrics(labels, models, 1, draws=4000, seed=0)
+    counts = image_counts(labels, 1, draws=4000, seed=0)
+    counted = [counted_metrics(counts, labels, said, 1) for said in models]
     generator = np.random.default_rng(1)
     own, others = np.flatnonzero(labels == 1), np.flatnonzero(labels != 1)
     plain = np.empty((2, 4000, len(METRICS)))
@@ -108,11 +117,11 @@ def test_draws_spread_as_those_of_images_drawn_one_by_one() -> None:
         for model, said in enumerate(models):
             one = class_metrics(labels[drawn], said[drawn], 1)
             plain[model, draw] = [getattr(one, name) for name in METRICS]
-    for ours, theirs in zip(
-        (*found, found[1] - found[0]), (*plain, plain[1] - plain[0]), strict=True
-    ):
-        np.testing.assert_allclose(ours.mean(axis=0), theirs.mean(axis=0), atol=0.003)
-        np.testing.assert_allclose(ours.std(axis=0), theirs.std(axis=0), rtol=0.06)
+    expected = (*plain, plain[1] - plain[0])
+    for each in (found, counted):
+        for ours, theirs in zip((*each, each[1] - each[0]), expected, strict=True):
+            np.testing.assert_allclose(ours.mean(axis=0), theirs.mean(axis=0), atol=0.003)
+            np.testing.assert_allclose(ours.std(axis=0), theirs.std(axis=0), rtol=0.06)
 
 
 def test_intervals_narrow_with_more_images_as_one_over_the_root() -> None:
