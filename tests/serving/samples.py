@@ -13,9 +13,11 @@ from modularizer.analysis.tracing import slicing_plan
 from modularizer.architectures.catalogue import build_network
 from modularizer.architectures.simcnn import simcnn
 from modularizer.architectures.spec import ArchitectureSpec
+from modularizer.assembly.calibrations.fitted import FittedCalibration
 from modularizer.assembly.calibrations.minmax import MinMaxCalibration
 from modularizer.assembly.class_module import ClassModule
 from modularizer.assembly.decode import decode
+from modularizer.assembly.fusions.stacking import Stacking
 from modularizer.assembly.patched import Patch, PatchedClassifier
 from modularizer.classifier import Classifier
 from modularizer.preprocessing import Preprocessing
@@ -98,7 +100,10 @@ def encode(image: Image.Image, name: str = "PNG", **options: Any) -> bytes:
 
 
 def register_patched(home: Path) -> None:
-    """Register a weak model, a class module and a patched model with random weights."""
+    """Register a weak model, a class module and a patched model with random weights.
+
+    The patched one is of the kind that takes most to serve: stacked, with a mirrored module.
+    """
     arguments = {
         "num_classes": 3,
         "stages": [[6], [8]],
@@ -145,7 +150,11 @@ def register_patched(home: Path) -> None:
     [module_uri] = registry.add_decomposition(
         Decomposition("strong", parts, {}, [], provenance), strong_uri=strong_uri
     )
+    fitted = FittedCalibration(scale=60.0, shift=-20.2)
+    fusion = Stacking(temperature=1.3, renormalise=True, weak_weights=(0.5,))
     patched_uri = registry.add_patched(
-        PatchedManifest("served", weak_uri, [(module_uri, calibration)], {}, {}, provenance)
+        PatchedManifest(
+            "served", weak_uri, [(module_uri, fitted)], {}, {}, provenance, fusion, mirrored=True
+        )
     )
     registry.set_alias(patched_uri, "champion")

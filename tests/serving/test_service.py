@@ -67,9 +67,11 @@ def test_answers_over_http_equal_those_offline(
 ) -> None:
     registry = Registry.open(home)
     offline = registry.load_patched("models:/served/1")
+    assert offline.fusion.kind == "stack"
     images = random_images(40, 8, 8, 1)
     expected = predict(offline, images)
     names = offline.class_names
+    assert 0 < sum(expected.argmax(axis=1) == names.index("TC")) < 40
     for image, scores in zip(images, expected, strict=True):
         answer = client.predict(png_bytes(image))
         assert answer.response.model.uri == "models:/served/1"
