@@ -15,7 +15,7 @@ from patchbay.console import emit, progress_bars, say
 from patchbay.session import cores, load_splits, open_registry
 
 if TYPE_CHECKING:
-    from benchmarks.subject import Subject
+    from benchmarks.search.subject import Subject
     from modularizer.datasets.data_splits import DataSplits
     from modularizer.progress import ProgressCallback
     from modularizer.settings import DecompositionSettings
@@ -59,8 +59,8 @@ class Asked:
 
 def time_generations(asked: Asked) -> None:
     """Whole generations of a search, beside the plain way if asked for."""
-    from benchmarks.generation import GenerationRow, measure_generations
-    from benchmarks.subject import open_workbench
+    from benchmarks.search.generation import GenerationRow, measure_generations
+    from benchmarks.search.subject import open_workbench
     from modularizer.progress import Progress
 
     generations = asked.generations or 3
@@ -91,7 +91,7 @@ def time_bracket(asked: Asked) -> None:
     import torch
 
     from benchmarks.environment import environment
-    from benchmarks.search import BracketSize, measure_bracket
+    from benchmarks.search.stages import BracketSize, measure_bracket
 
     torch.set_num_threads(asked.threads)
     candidates = asked.candidates or 100
@@ -117,7 +117,7 @@ def time_decoding(asked: Asked) -> None:
     import torch
 
     from benchmarks.environment import environment
-    from benchmarks.search import measure_decoding
+    from benchmarks.search.stages import measure_decoding
 
     torch.set_num_threads(asked.threads)
     measured = [
@@ -132,9 +132,9 @@ def time_decoding(asked: Asked) -> None:
 
 def compare_variants(asked: Asked) -> None:
     """One setting changed at a time; each finished run is kept."""
-    from benchmarks.ablation import SMALL_CLASSES, Ablation
-    from benchmarks.pictures import save_ablation
-    from benchmarks.subject import open_workbench
+    from benchmarks.search.ablation import SMALL_CLASSES, Ablation
+    from benchmarks.search.pictures import save_ablation
+    from benchmarks.search.subject import open_workbench
 
     base = _settings(asked, asked.generations or 30)
     ablation = Ablation(base, range(asked.seed, asked.seed + asked.seeds), asked.out)
@@ -166,7 +166,7 @@ def compare_variants(asked: Asked) -> None:
 
 def _settings(asked: Asked, generations: int) -> DecompositionSettings:
     """The search's settings: sizes by options of their own, the rest by --setting."""
-    from benchmarks.ablation import base_settings
+    from benchmarks.search.ablation import base_settings
 
     own = {
         "validation_images",
@@ -192,7 +192,7 @@ def _subject(asked: Asked, bar: Bars) -> Subject:
     """The registered model that was asked for, or one that is trained now."""
     import torch
 
-    from benchmarks.subject import EPOCHS, Subject, train_subject
+    from benchmarks.search.subject import EPOCHS, Subject, train_subject
     from modularizer.devices import require_device
 
     torch.set_num_threads(asked.threads)

@@ -40,7 +40,7 @@ def test_every_way_of_importing_is_seen() -> None:
     source = (
         "import registry\n"
         "def f():\n    from serving.engine import Engine\n"
-        "if True:\n    import benchmarks.search as b, os\n"
+        "if True:\n    import benchmarks.search.stages as b, os\n"
         "from . import patchbay\n"
     )
     assert imported(source) == {"registry", "serving", "benchmarks", "os"}

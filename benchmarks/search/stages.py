@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.agreement import Recorded, completed_table, disagreements
-from benchmarks.reference import PlainBracket, Scores, compare_kernels
-from benchmarks.sampling import Sampled
-from benchmarks.timing import Seconds, timed
+from benchmarks.search.agreement import Recorded, completed_table, disagreements
+from benchmarks.search.reference import PlainBracket, Scores, compare_kernels
+from benchmarks.search.sampling import Sampled
+from benchmarks.search.timing import Seconds, timed
 from modularizer.analysis.tracing import slicing_plan
 from modularizer.architectures.catalogue import build_network
 from modularizer.architectures.spec import ArchitectureSpec

@@ -11,18 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.agreement import Recorded, completed_scores, completed_table, disagreements
 from benchmarks.environment import environment
-from benchmarks.reference import (
+from benchmarks.search.agreement import Recorded, completed_scores, completed_table, disagreements
+from benchmarks.search.reference import (
     Judged,
     PlainBracket,
     compare_kernels,
     kernel_names,
     run_candidates,
 )
-from benchmarks.sampling import Sampled
-from benchmarks.subject import Workbench
-from benchmarks.timing import Seconds
+from benchmarks.search.sampling import Sampled
+from benchmarks.search.subject import Workbench
+from benchmarks.search.timing import Seconds
 from modularizer.memory import peak_bytes
 from modularizer.progress import Progress
 from modularizer.search.bracket import BracketResult, run_bracket

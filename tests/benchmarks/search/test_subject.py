@@ -6,13 +6,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.subject import train_subject
+from benchmarks.search.subject import train_subject
 from modularizer.classifier import predict
 from modularizer.datasets.recipes import load_data
 from modularizer.datasets.splits import even_shares, with_validation_images
 from modularizer.devices import require_device
 from modularizer.errors import DataError, ModularizerError
-from tests.benchmarks.samples import subject
+from tests.benchmarks.search.samples import subject
 
 
 @given(available=st.lists(st.integers(1, 20), min_size=1, max_size=8), count=st.integers(0, 100))

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from benchmarks.sampling import Sampled, sample_of
+from benchmarks.search.sampling import Sampled, sample_of
 from modularizer.analysis.plan import SlicingPlan
 from modularizer.assembly.decode import decode
 from modularizer.search.fitness import Fitness, Passing

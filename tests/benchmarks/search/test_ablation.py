@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks.ablation import Ablation, Variant, base_settings, variants
-from benchmarks.pictures import save_ablation
-from benchmarks.subject import Workbench, open_workbench
+from benchmarks.search.ablation import Ablation, Variant, base_settings, variants
+from benchmarks.search.pictures import save_ablation
+from benchmarks.search.subject import Workbench, open_workbench
 from modularizer.progress import Progress, ProgressCallback
-from tests.benchmarks.samples import subject
+from tests.benchmarks.search.samples import subject
 
 BASE = base_settings(candidates=3, generations=2)
 

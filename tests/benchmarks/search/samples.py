@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.subject import Subject
+from benchmarks.search.subject import Subject
 from modularizer.architectures.catalogue import build_network
 from modularizer.architectures.spec import ArchitectureSpec
 from modularizer.classifier import Classifier

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.environment import environment
-from benchmarks.subject import Workbench
+from benchmarks.search.subject import Workbench
 from modularizer.progress import Progress, ProgressCallback, ignore_progress
 from modularizer.search.evolution import genetic_search
 from modularizer.settings import DecompositionSettings

@@ -16,7 +16,7 @@ def save_ablation(found: Mapping[str, Any], path: Path) -> None:
     """Fitness by generation where one thing was changed, and the sweeps of alpha and N_I.
 
     Args:
-        found: what `benchmarks.ablation.Ablation.run` gives.
+        found: what `benchmarks.search.ablation.Ablation.run` gives.
         path: where to write the PNG.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg

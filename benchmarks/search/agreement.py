@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.reference import Judged, PlainBracket, Scores, Table
+from benchmarks.search.reference import Judged, PlainBracket, Scores, Table
 from modularizer.search.diversity import jaccard_distances
 from modularizer.search.fitness import Passing
 from modularizer.search.scoring import CandidateScorer

@@ -10,16 +10,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.agreement import Recorded, completed_table, disagreements
-from benchmarks.reference import PlainBracket, compare_kernels, kernel_names, run_candidates
-from benchmarks.sampling import Sampled, sample_of
-from benchmarks.search import BracketSize, KnownScores, measure_bracket
+from benchmarks.search.agreement import Recorded, completed_table, disagreements
+from benchmarks.search.reference import PlainBracket, compare_kernels, kernel_names, run_candidates
+from benchmarks.search.sampling import Sampled, sample_of
+from benchmarks.search.stages import BracketSize, KnownScores, measure_bracket
 from modularizer.analysis.tracing import slicing_plan
 from modularizer.search.bracket import BracketResult, run_bracket
 from modularizer.search.fitness import AccuratePass, Fitness, FittestPass, Passing
 from modularizer.search.images import ClassImages
 from modularizer.search.scoring import CandidateScorer
-from tests.benchmarks.samples import subject
+from tests.benchmarks.search.samples import subject
 
 
 class Case:

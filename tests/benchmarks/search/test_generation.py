@@ -5,14 +5,14 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from benchmarks.ablation import base_settings
-from benchmarks.agreement import completed_scores
-from benchmarks.generation import STAGES, measure_generations
-from benchmarks.reference import run_candidates
-from benchmarks.subject import Workbench, open_workbench
+from benchmarks.search.ablation import base_settings
+from benchmarks.search.agreement import completed_scores
+from benchmarks.search.generation import STAGES, measure_generations
+from benchmarks.search.reference import run_candidates
+from benchmarks.search.subject import Workbench, open_workbench
 from modularizer.search.evolution import genetic_search
 from modularizer.settings import DecompositionSettings
-from tests.benchmarks.samples import subject
+from tests.benchmarks.search.samples import subject
 
 SETTINGS = base_settings(candidates=5, generations=3, changes={"batch_size": 8, "elites": 1})
 

@@ -1,0 +1,1 @@
+"""Benchmarks of the decomposition's search: its stages, its generations, its settings."""
