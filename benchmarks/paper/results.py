@@ -105,7 +105,7 @@ def _write(
     about = {name: protocol[name] for name in named}
     _write_json(folder / SUMMARY, {**report.summary, **about})
     _write_json(folder / MODELS, report.models)
-    write_whole(folder / TABLES, tables_of(report).encode())
+    write_whole(folder / TABLES, tables_of(report, protocol["images"]).encode())
     save_plots(report, held_out, protocol["selection"], folder)
 
 

@@ -16,8 +16,13 @@ _TITLES = {"paper": "the paper's rule", "best_replacement": "best replacement", 
 _STAR = " *"
 
 
-def tables_of(report: Report) -> str:
-    """All tables, each with a heading."""
+def tables_of(report: Report, images: str) -> str:
+    """All tables, each with a heading.
+
+    Args:
+        report: what was judged.
+        images: where its images come from, a sentence.
+    """
     summary = report.summary
     parts = [
         ("1. Strong networks and the models composed of their modules", _composed(summary)),
@@ -35,7 +40,7 @@ def tables_of(report: Report) -> str:
         "Rows marked * are fitted on the weak model's labelled validation images, which the "
         "paper does not use. Gains are patched minus weak, in points; in brackets the 95 % "
         "interval of a bootstrap over images and models. `others` is the accuracy on all classes "
-        "but the target class."
+        f"but the target class. {images}."
     )
     return "\n\n".join([notes, *(f"## {title}\n\n{text}" for title, text in parts)]) + "\n"
 
