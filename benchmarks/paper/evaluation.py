@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.paper.rows import Row
+from benchmarks.paper.rows import PatchKind, Row
 from benchmarks.paper.scores import SuiteScores
 from benchmarks.paper.selection import Fits
 from benchmarks.paper.track import KINDS, Kind
-from modularizer.assembly.fitting import BranchScores, predicted_labels
+from modularizer.assembly.fitting import FOLDS, BranchScores, fold_of, predicted_labels
 from modularizer.metrics import METRICS, class_metrics, counted_metrics, image_counts
 
 GAINS = ("precision", "recall", "f1", "others_accuracy")
@@ -130,7 +130,7 @@ def _with_best_threshold(suite: str, target: str, kind: Kind, given: BranchScore
 
 
 def _judged(
-    suite: str, target: str, kind: Kind, given: BranchScores, scores: Any, *, spread: bool
+    suite: str, target: str, kind: Kind, given: BranchScores, scores: torch.Tensor, *, spread: bool
 ) -> Judged:
     return _compared(suite, target, kind, given, predicted_labels(scores), spread=spread)
 
@@ -164,7 +164,7 @@ def _compared(
     )
 
 
-@lru_cache(maxsize=32)  # some 8 MB each
+@lru_cache(maxsize=32)  # 8 MB each for 1,000 images
 def _image_counts(labels: bytes, column: int, target: str) -> NDArray[np.float32]:
     """Samples of the images of a target class: the same for all of its models and rows."""
     seed = zlib.crc32(target.encode())
@@ -228,43 +228,66 @@ def gain_ratio(models: Sequence[Judged], base: Sequence[Judged]) -> dict[str, An
     }
 
 
+_COMPOSED: tuple[tuple[PatchKind, str], ...] = (
+    ("strong", "strong"),
+    ("modules", "composed"),
+    ("random", "random"),
+)
+
+
 def composed_summary(
     validation: SuiteScores, held_out: SuiteScores, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The strong network against the model composed of its modules, on held-out images.
 
+    Both with and without output calibration, which the strong network gets as well, so that
+    what it brings is not counted for the modules; ``composed_loss`` is between the two that have
+    it. ``composed_loss_validation`` is the same on validation images, cross-fitted.
+
     Args:
-        validation: scores that a scale and a shift for each module are fitted on.
+        validation: scores that a scale and a shift for each output are fitted on.
         held_out: scores to judge by.
         facts: of the step that took it apart.
     """
     labels = held_out.strong_labels()
-
-    def accuracy(scores: Any) -> float:
-        return float((predicted_labels(scores) == labels).mean())
-
-    scale, shift = output_calibration(
-        validation.strong_scores("modules"), validation.strong_labels()
-    )
-    modules = held_out.strong_scores("modules")
-    strong, plain = accuracy(held_out.strong_scores("strong")), accuracy(modules)
-    calibrated = accuracy(modules * scale + shift)
+    found: dict[str, Any] = {"suite": held_out.suite}
+    crossed = {}
+    for patch, name in _COMPOSED:
+        before, after = (part.strong_scores(patch) for part in (validation, held_out))
+        scale, shift = output_calibration(before, validation.strong_labels())
+        found[f"{name}_accuracy"] = _accuracy(after * scale + shift, labels)
+        found[f"{name}_accuracy_uncalibrated"] = _accuracy(after, labels)
+        crossed[name] = _cross_fitted_accuracy(before, validation.strong_labels())
     kept = [one["kernels"] / facts["kernels"] for one in facts["classes"]]
     cost = [one["multiply_adds"] / facts["multiply_adds"] for one in facts["classes"]]
     return {
-        "suite": held_out.suite,
-        "strong_accuracy": strong,
-        "composed_accuracy": calibrated,
-        "composed_accuracy_uncalibrated": plain,
-        "random_accuracy": accuracy(held_out.strong_scores("random")),
-        "composed_loss": strong - calibrated,
-        "composed_loss_uncalibrated": strong - plain,
+        **found,
+        "composed_loss": found["strong_accuracy"] - found["composed_accuracy"],
+        "composed_loss_uncalibrated": (
+            found["strong_accuracy_uncalibrated"] - found["composed_accuracy_uncalibrated"]
+        ),
+        "composed_loss_validation": crossed["strong"] - crossed["composed"],
         "kernels_kept": _mean(kept),
         "most_kernels_kept": max(kept),
         "multiply_adds_share": _mean(cost),
         "diff": facts["diff"],
         "passes": facts["passes"]["search"],
     }
+
+
+def _accuracy(scores: torch.Tensor, labels: NDArray[np.int64]) -> float:
+    return float((predicted_labels(scores) == labels).mean())
+
+
+def _cross_fitted_accuracy(scores: torch.Tensor, labels: NDArray[np.int64]) -> float:
+    """With output calibration that no image helped to fit by which it is judged."""
+    calibrated = torch.empty_like(scores)
+    fold = fold_of(labels, FOLDS, seed=0)
+    for one in range(FOLDS):
+        held, rest = torch.from_numpy(fold == one), torch.from_numpy(fold != one)
+        scale, shift = output_calibration(scores[rest], labels[fold != one])
+        calibrated[held] = scores[held] * scale + shift
+    return _accuracy(calibrated, labels)
 
 
 def output_calibration(

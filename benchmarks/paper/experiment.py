@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -56,12 +57,19 @@ class Experiment:
     @cached_property
     def suites(self) -> tuple[SuiteSteps, ...]:
         """The steps of each suite that look at no held-out image."""
-        read: dict[str, TrackImages] = {}
-        for suite in self.track.suites:
-            read.setdefault(
-                suite.dataset, TrackImages(suite.dataset, self.track.seed, self.means.images)
-            )
-        return tuple(suite_steps(suite, read[suite.dataset]) for suite in self.track.suites)
+        return tuple(suite_steps(suite, self._images[suite.dataset]) for suite in self.track.suites)
+
+    @property
+    def images_note(self) -> str:
+        """What has to be said of the images beside every table."""
+        return " ".join(filter(None, (images.remark for images in self._images.values())))
+
+    @cached_property
+    def _images(self) -> dict[str, TrackImages]:
+        return {
+            dataset: TrackImages(dataset, self.track.seed, self.means.images)
+            for dataset in dict.fromkeys(suite.dataset for suite in self.track.suites)
+        }
 
     @cached_property
     def selection(self) -> Step:
@@ -87,8 +95,9 @@ class Experiment:
         Raises:
             Exception: whatever a step raised.
         """
+        until = None if self.means.seconds is None else time.monotonic() + self.means.seconds
         learning = [self._errand(suite.suite, step) for suite in self.suites for step in suite.all]
-        if not self._do(learning, told):
+        if not self._do(learning, told, until):
             return False
         if not self.workspace.is_done(self.selection):
             self.workspace.keep(self.selection, Result(select(self.validation_scores()), {}), 0.0)
@@ -97,7 +106,7 @@ class Experiment:
             for suite, (composed, scores) in zip(self.suites, self.held_out, strict=True)
             for step in (composed, *scores.values())
         ]
-        return self._do(judging, told)
+        return self._do(judging, told, until)
 
     def validation_scores(self) -> list[SuiteScores]:
         """Scores on validation images, suite by suite."""
@@ -131,12 +140,12 @@ class Experiment:
         """What all steps took, one after the other."""
         return sum(self.workspace.seconds(step) for step in self.steps())
 
-    def _do(self, errands: list[Errand], told: Listener) -> bool:
+    def _do(self, errands: list[Errand], told: Listener, until: float | None) -> bool:
         return run_steps(
             errands,
             workers=self.means.workers,
             threads=self.means.threads,
-            seconds=self.means.seconds,
+            seconds=None if until is None else max(0.0, until - time.monotonic()),
             told=told,
         )
 

@@ -11,6 +11,13 @@ from modularizer.datasets.published import PublishedSets
 from modularizer.datasets.recipes import read_published
 from modularizer.datasets.weak_sets import DIGITS_STRONG, digits_weak_classes, with_target_class
 
+_LOSSY = "7e4894eab4e758c0a81613c1c0f7adecbd1457f63f53ff8737374f828032286f"
+_REMARKS = {
+    _LOSSY: "96 of the 60,000 CIFAR-10 images come from a lossy copy; the others are "
+    "CIFAR-10's own (Krizhevsky, 2009).",
+}
+"""What has to be said of images beside every table, by the fingerprint of their training part."""
+
 
 class TrackImages:
     """A data set's images, read when they are first asked for.
@@ -36,6 +43,11 @@ class TrackImages:
         if self.dataset == "cifar":
             return self._whole.split(source="cifar10", seed=self.seed)
         return self._svhn.only(DIGITS_STRONG)
+
+    @property
+    def remark(self) -> str:
+        """What has to be said of these images beside every table; mostly nothing."""
+        return _REMARKS.get(self.strong.train.fingerprint, "")
 
     def weak(self, target: str) -> DataSplits:
         """What a weak model learns from; all test images of the target class are among them.

@@ -84,7 +84,10 @@ def report_of(
         "f1_gain_ratio": {
             name: gain_ratio(judged[chosen[name]], paper) for name in NAMED if name != "paper"
         },
-        "composed_loss": _mean(composed, "composed_loss"),
+        **{
+            name: _mean(composed, name)
+            for name in ("composed_loss", "composed_loss_uncalibrated", "composed_loss_validation")
+        },
         "kernels_kept": _mean(composed, "kernels_kept"),
         "diff": _mean(composed, "diff"),
         "composed": composed,

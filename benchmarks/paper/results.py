@@ -40,10 +40,7 @@ def write_results(experiment: Experiment, folder: Path) -> Report:
         "seconds": round(experiment.seconds()),
         "workers": experiment.means.workers,
         "environment": environment(experiment.means.device),
-        "images": (
-            "96 of the 60,000 CIFAR-10 images come from a lossy copy where they were read from "
-            "the .npz file of this project's measurements; Krizhevsky, 2009"
-        ),
+        "images": experiment.images_note,
     }
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / PROTOCOL, protocol)
@@ -105,7 +102,10 @@ def _write(
     about = {name: protocol[name] for name in named}
     _write_json(folder / SUMMARY, {**report.summary, **about})
     _write_json(folder / MODELS, report.models)
-    write_whole(folder / TABLES, tables_of(report, protocol["images"]).encode())
+    remark = protocol["images"]
+    if protocol["refitted"]:
+        remark += " Rules were fitted and chosen anew after held-out scores had been published."
+    write_whole(folder / TABLES, tables_of(report, remark.strip()).encode())
     save_plots(report, held_out, protocol["selection"], folder)
 
 

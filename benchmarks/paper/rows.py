@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from modularizer.assembly.fitting import BranchScores, Fit, Rule, fit_replacement, fit_temperature
 from modularizer.assembly.fusions.replacement import Replacement
@@ -33,7 +33,8 @@ class Row:
     Attributes:
         key: its name in files.
         title: its name in tables.
-        fit: from what was stored with the module to how it is fitted.
+        rule: how it is fitted: a rule of `modularizer.patching`, or one that is there for
+            comparison alone, from what was stored with the module to its fit.
         patch: what the weak model is patched with.
         uses_weak_images: whether it is fitted on the weak model's validation images, which the
             paper does not use.
@@ -43,15 +44,23 @@ class Row:
 
     key: str
     title: str
-    fit: Callable[[StoredCalibrations], Fit]
+    rule: RuleName | Callable[[StoredCalibrations], Fit]
     patch: PatchKind = "modules"
     uses_weak_images: bool = False
     replaces: bool = True
     candidate: bool = True
 
+    def fit(self, stored: StoredCalibrations) -> Fit:
+        """How it is fitted, with what was stored with the module."""
+        if isinstance(self.rule, RuleName):
+            return fit_of(self.rule, [stored])
+        return self.rule(stored)
 
-def _named(name: RuleName) -> Callable[[StoredCalibrations], Fit]:
-    return lambda stored: fit_of(name, [stored])
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything that its fit depends on, beside scores, as JSON values."""
+        rule = asdict(self.rule) if isinstance(self.rule, RuleName) else self.rule.__name__
+        return {"key": self.key, "rule": rule, "patch": self.patch}
 
 
 def _minmax_with_temperature(stored: StoredCalibrations) -> Fit:
@@ -75,29 +84,35 @@ def _fitted_without_temperature(_: StoredCalibrations) -> Fit:
 _FITTED = RuleName("fitted", renormalise=True)
 _CAREFUL_LOGISTIC = RuleName("logistic", caution=3)
 _CAREFUL_STACKING = STACKINGS[-1]
+_FITTED_WITH_WEAK_ENTRY = RuleName("fitted")
+
+_CONTROLS: tuple[tuple[PatchKind, str], ...] = (
+    ("strong", "strong model itself"),
+    ("random", "random mask"),
+)
 
 ROWS: tuple[Row, ...] = (
-    Row("paper", "min-max (the paper's)", _named(PAPER)),
-    Row("none", "raw score", _named(RuleName("none")), candidate=False),
+    Row("paper", "min-max (the paper's)", PAPER),
+    Row("none", "raw score", RuleName("none"), candidate=False),
     Row(
         "minmax-renormalised",
         "min-max, others renormalised",
-        _named(RuleName("minmax", renormalise=True)),
+        RuleName("minmax", renormalise=True),
         candidate=False,
     ),
-    Row("quantile", "5-95 % quantiles", _named(RuleName("quantile"))),
-    Row("logistic", "logistic, strong side", _named(RuleName("logistic"))),
-    Row("logistic-cautious", "logistic, caution 3", _named(_CAREFUL_LOGISTIC)),
+    Row("quantile", "5-95 % quantiles", RuleName("quantile")),
+    Row("logistic", "logistic, strong side", RuleName("logistic")),
+    Row("logistic-cautious", "logistic, caution 3", _CAREFUL_LOGISTIC),
     Row(
         "logistic-cautious-mirrored",
         "logistic, caution 3, mirrored",
-        _named(_CAREFUL_LOGISTIC),
+        _CAREFUL_LOGISTIC,
         "mirrored",
     ),
     Row(
         "logistic-renormalised",
         "logistic, others renormalised",
-        _named(RuleName("logistic", renormalise=True)),
+        RuleName("logistic", renormalise=True),
         candidate=False,
     ),
     Row(
@@ -117,23 +132,23 @@ ROWS: tuple[Row, ...] = (
     Row(
         "fitted-with-weak-entry",
         "fitted, weak entry left in the softmax",
-        _named(RuleName("fitted")),
+        _FITTED_WITH_WEAK_ENTRY,
         uses_weak_images=True,
     ),
-    Row("fitted", "fitted", _named(_FITTED), uses_weak_images=True),
-    Row("fitted-mirrored", "fitted, mirrored", _named(_FITTED), "mirrored", uses_weak_images=True),
-    Row("stack", "stacked", _named(STACKING), uses_weak_images=True, replaces=False),
+    Row("fitted", "fitted", _FITTED, uses_weak_images=True),
+    Row("fitted-mirrored", "fitted, mirrored", _FITTED, "mirrored", uses_weak_images=True),
+    Row("stack", "stacked", STACKING, uses_weak_images=True, replaces=False),
     Row(
         "stack-cautious",
         "stacked, caution 1.5",
-        _named(_CAREFUL_STACKING),
+        _CAREFUL_STACKING,
         uses_weak_images=True,
         replaces=False,
     ),
     Row(
         "stack-mirrored",
         "stacked, mirrored",
-        _named(STACKING),
+        STACKING,
         "mirrored",
         uses_weak_images=True,
         replaces=False,
@@ -141,27 +156,44 @@ ROWS: tuple[Row, ...] = (
     Row(
         "stack-cautious-mirrored",
         "stacked, caution 1.5, mirrored",
-        _named(_CAREFUL_STACKING),
+        _CAREFUL_STACKING,
         "mirrored",
         uses_weak_images=True,
         replaces=False,
     ),
-    Row("strong-paper", "strong model itself, min-max", _named(PAPER), "strong", candidate=False),
+    Row("strong-paper", "strong model itself, min-max", PAPER, "strong", candidate=False),
     Row(
         "strong-fitted",
         "strong model itself, fitted",
-        _named(_FITTED),
+        _FITTED,
         "strong",
         uses_weak_images=True,
         candidate=False,
     ),
-    Row("random-paper", "random mask, min-max", _named(PAPER), "random", candidate=False),
+    Row("random-paper", "random mask, min-max", PAPER, "random", candidate=False),
     Row(
         "random-fitted",
         "random mask, fitted",
-        _named(_FITTED),
+        _FITTED,
         "random",
         uses_weak_images=True,
         candidate=False,
+    ),
+    *(
+        Row(
+            f"{patch}-{key}",
+            f"{what}, {title}",
+            rule,
+            patch,
+            uses_weak_images=rule.uses_weak_images,
+            replaces=rule.fusion == "replace",
+            candidate=False,
+        )
+        for patch, what in _CONTROLS
+        for key, title, rule in (
+            ("logistic-cautious", "logistic, caution 3", _CAREFUL_LOGISTIC),
+            ("fitted-with-weak-entry", "fitted, weak entry left", _FITTED_WITH_WEAK_ENTRY),
+            ("stack-cautious", "stacked, caution 1.5", _CAREFUL_STACKING),
+        )
     ),
 )

@@ -13,6 +13,9 @@ from benchmarks.paper.track import Recipe, Run, Suite
 from benchmarks.paper.workspace import Step
 from modularizer.architectures.catalogue import build_network
 from modularizer.architectures.spec import ArchitectureSpec
+from modularizer.assembly.calibrations.quantile import SHARE
+from modularizer.assembly.calibrations.regression import RIDGE
+from modularizer.assembly.fitting import FOLDS
 from modularizer.cost import count_cost
 from modularizer.datasets.data_splits import DataSplits
 from modularizer.preprocessing import Preprocessing
@@ -35,6 +38,8 @@ class SuiteSteps:
         weak: from target class and run to what trains its weak models.
         composed: scores of the strong network and its modules on their own data.
         scores: from target class to weak models' and modules' scores on validation images.
+        judged_by: fingerprints of the held-out images, from target class; of the strong
+            network's own under its name.
     """
 
     suite: Suite
@@ -43,6 +48,7 @@ class SuiteSteps:
     weak: dict[tuple[str, Run], Step]
     composed: Step
     scores: dict[str, Step]
+    judged_by: dict[str, str]
 
     @property
     def all(self) -> tuple[Step, ...]:
@@ -116,13 +122,21 @@ def suite_steps(suite: Suite, images: TrackImages) -> SuiteSteps:
         (strong, modules),
         effort=2 * whole,
     )
-    return SuiteSteps(suite, strong, modules, weak, composed, scores)
+    judged_by = {target: images.weak(target).test.fingerprint for target in suite.targets}
+    judged_by["strong"] = images.strong.test.fingerprint
+    return SuiteSteps(suite, strong, modules, weak, composed, scores, judged_by)
 
 
 def selection_step(suites: Iterable[SuiteSteps]) -> Step:
     """The step that makes every fit and every choice; whatever is judged needs it."""
     needs = [step for suite in suites for step in (suite.composed, *suite.scores.values())]
-    identity = {"rows": [row.key for row in ROWS], "software": software_versions("scikit-learn")}
+    identity = {
+        "rows": [row.identity for row in ROWS],
+        "folds": FOLDS,
+        "share": SHARE,
+        "ridge": RIDGE,
+        "software": software_versions("scikit-learn"),
+    }
     return Step("selection", "selection", (), identity, tuple(needs))
 
 
@@ -137,6 +151,7 @@ def held_out_steps(suite: SuiteSteps, selection: Step) -> tuple[Step, dict[str, 
         suite.composed,
         name=f"{name}/held-out/strong",
         work="held_out_composed",
+        identity={**suite.composed.identity, "images": suite.judged_by["strong"]},
         needs=(*suite.composed.needs, selection),
     )
     scores = {
@@ -144,6 +159,7 @@ def held_out_steps(suite: SuiteSteps, selection: Step) -> tuple[Step, dict[str, 
             step,
             name=f"{name}/held-out/{target}",
             work="held_out_scores",
+            identity={**step.identity, "images": suite.judged_by[target]},
             needs=(*step.needs, selection),
         )
         for target, step in suite.scores.items()

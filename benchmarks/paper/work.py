@@ -56,6 +56,11 @@ class Job:
     device: str
     progress: ProgressCallback
 
+    @property
+    def checkpoint(self) -> Path:
+        """Where it keeps what it goes on from after an interruption."""
+        return self.workspace.place(self.step) / f"{self.step.fingerprint[:16]}.checkpoint"
+
     def needed(self, work: str, *arguments: str) -> Result:
         """The result of a step that it needs."""
         for step in self.step.needs:
@@ -73,7 +78,7 @@ def strong(job: Job) -> Result:
         recipe.training,
         stops=("best",),
         device=job.device,
-        checkpoint=job.workspace.place(job.step) / f"{job.step.fingerprint[:16]}.checkpoint",
+        checkpoint=job.checkpoint,
         progress=job.progress,
     )
     return _trained({"best": trained})
@@ -89,6 +94,7 @@ def weak(job: Job, target: str, run: Run) -> Result:
         recipe.training,
         stops=stops,
         device=job.device,
+        checkpoint=job.checkpoint,
         progress=job.progress,
     )
     return _trained(dict(zip(stops, trained, strict=True)))
@@ -101,9 +107,7 @@ def modules(job: Job) -> Result:
         classifier,
         job.images.strong,
         job.suite.modules,
-        resources=Resources(
-            checkpoint=job.workspace.place(job.step) / f"{job.step.fingerprint[:16]}.checkpoint"
-        ),
+        resources=Resources(checkpoint=job.checkpoint),
         progress=job.progress,
     )
     whole = count_cost(classifier.cpu().network, classifier.preprocessing)

@@ -86,6 +86,7 @@ def fit_replacement(given: BranchScores, *, renormalise: bool = True) -> Rule:
     Raises:
         CalibrationError: if a side is missing, or scores are not finite or all equal.
     """
+    _require_finite(given.weak_logits)
     calibrations = []
     for column, raw in zip(given.columns, given.raw.double().numpy(), strict=True):
         require_spread(raw, "fitted")
@@ -104,6 +105,7 @@ def fit_stacking(given: BranchScores) -> Rule:
     Raises:
         CalibrationError: as `fit_replacement`.
     """
+    _require_finite(given.weak_logits)
     calibrations, weights = [], []
     for column, raw in zip(given.columns, given.raw.double().numpy(), strict=True):
         require_spread(raw, "fitted")
@@ -159,8 +161,7 @@ def fit_temperature(given: BranchScores) -> float:
     if not others.any():
         raise CalibrationError("a temperature needs images of classes that are not patched")
     logits = given.weak_logits[torch.from_numpy(others)].double()
-    if not torch.isfinite(logits).all():
-        raise CalibrationError("the weak model gives NaN or infinite scores")
+    _require_finite(logits)
     labels = torch.from_numpy(given.labels[others])
 
     def cross_entropy(log_temperature: float) -> float:
@@ -170,6 +171,11 @@ def fit_temperature(given: BranchScores) -> float:
     low, high = np.log(_TEMPERATURES)
     found = minimize_scalar(cross_entropy, bounds=(low, high), method="bounded")
     return float(np.exp(found.x))
+
+
+def _require_finite(weak_logits: Tensor) -> None:
+    if not torch.isfinite(weak_logits).all():
+        raise CalibrationError("the weak model gives NaN or infinite scores")
 
 
 def cross_fitted_scores(

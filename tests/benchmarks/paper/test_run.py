@@ -49,16 +49,21 @@ def test_processes_do_the_same_as_this_one(images: Path, done: Experiment, tmp_p
 
 def longer(track: Track) -> Track:
     suite = track.suites[0]
-    training = suite.strong.training.model_copy(update={"epochs": 40})
-    strong = suite.strong.model_copy(update={"training": training})
-    return track.model_copy(update={"suites": (suite.model_copy(update={"strong": strong}),)})
+    recipes = {
+        name: recipe.model_copy(
+            update={"training": recipe.training.model_copy(update={"epochs": 40})}
+        )
+        for name, recipe in (("strong", suite.strong), ("plain", suite.plain))
+    }
+    return track.model_copy(update={"suites": (suite.model_copy(update=recipes),)})
 
 
+@pytest.mark.parametrize("step", ["strong", "weak/cat/plain"])
 def test_a_time_limit_ends_at_an_epoch_and_the_next_run_goes_on(
-    images: Path, tmp_path: Path
+    step: str, images: Path, tmp_path: Path
 ) -> None:
     limited = Experiment(longer(tiny_track()), tmp_path / "limited", Means(images=images))
-    (errand,) = errands(limited, "strong")
+    (errand,) = errands(limited, step)
     epochs: list[int] = []
 
     def listen(told: Told) -> None:
@@ -74,7 +79,7 @@ def test_a_time_limit_ends_at_an_epoch_and_the_next_run_goes_on(
     assert run_steps([errand], workers=1, told=listen)
     assert epochs == list(range(1, 41))
     whole = Experiment(longer(tiny_track()), tmp_path / "whole", Means(images=images))
-    assert run_steps(errands(whole, "strong"), workers=1)
+    assert run_steps(errands(whole, step), workers=1)
     assert same(limited.workspace, whole.workspace, errand.step)
 
 

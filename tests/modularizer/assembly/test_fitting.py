@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from modularizer.assembly.calibrations.fitted import FittedCalibration
 from modularizer.assembly.fitting import (
     BranchScores,
+    Fit,
     Rule,
     cross_fitted_scores,
     fit_replacement,
@@ -209,3 +210,14 @@ def test_broken_weak_scores_are_refused() -> None:
     given = BranchScores(weak, torch.randn(1, 6), (1,), np.array([0, 1, 2, 0, 1, 2]))
     with pytest.raises(CalibrationError, match="the weak model gives NaN"):
         fit_replacement(given)
+
+
+@pytest.mark.parametrize("fit", [fit_replacement, fit_stacking])
+@pytest.mark.parametrize("image", [0, 1])
+def test_a_weak_model_that_gives_nan_is_refused(fit: Fit, image: int) -> None:
+    weak = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+    weak[image, 2] = float("nan")  # of the patched class, and of another
+    raw = torch.randn(1, 40, generator=torch.Generator().manual_seed(1))
+    labels = np.arange(40, dtype=np.int64) % 2
+    with pytest.raises(CalibrationError, match="the weak model gives NaN or infinite scores"):
+        fit(BranchScores(weak, raw, (0,), labels))
