@@ -140,7 +140,8 @@ def _show(summary: dict[str, Any]) -> None:
     )
     say(
         f"Composed of modules with {summary['kernels_kept']:.1%} of the kernels: "
-        f"{summary['composed_loss']:+.4f} of accuracy lost, Diff {summary['diff']:.3f}"
+        f"{summary['composed_loss']:+.4f} of accuracy lost (output calibration for both), "
+        f"Diff {summary['diff']:.3f}"
     )
 
 
