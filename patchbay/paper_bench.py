@@ -83,14 +83,14 @@ def repeat(scores: Path, out: Path, *, refit: bool, as_json: bool) -> None:
 
 
 def _track(asked: Asked) -> Track:
-    from benchmarks.paper.track import load_track
+    from benchmarks.paper.track import TRACKS, load_track
 
     name = asked.track_name
     try:
         return load_track(name).part(asked.only)
     except (FileNotFoundError, IsADirectoryError) as error:
         raise click.BadParameter(
-            f"no track {name!r}; there are small and full, or give a TOML file"
+            f"no track {name!r}; there are {', '.join(TRACKS)}, or give a TOML file"
         ) from error
     except (TOMLDecodeError, UnicodeDecodeError) as error:
         raise click.BadParameter(f"{name} is no TOML: {error}") from error

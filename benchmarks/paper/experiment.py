@@ -13,7 +13,13 @@ from benchmarks.paper.images import TrackImages
 from benchmarks.paper.run import Errand, Listener, run_steps
 from benchmarks.paper.scores import SuiteScores, joined
 from benchmarks.paper.selection import select
-from benchmarks.paper.steps import SuiteSteps, held_out_steps, selection_step, suite_steps
+from benchmarks.paper.steps import (
+    WORK_ORDER,
+    SuiteSteps,
+    held_out_steps,
+    selection_step,
+    suite_steps,
+)
 from benchmarks.paper.track import Suite, Track
 from benchmarks.paper.workspace import Result, Step, Workspace
 
@@ -65,6 +71,18 @@ class Experiment:
         return " ".join(filter(None, (images.remark for images in self._images.values())))
 
     @cached_property
+    def _learning(self) -> list[tuple[Suite, Step]]:
+        """The steps that look at no held-out image: data set by data set, strong networks first.
+
+        Whoever's time ends early has every strong network and its modules, and some weak models;
+        whoever has several processes begins with what takes longest.
+        """
+        found = [(suite.suite, step) for suite in self.suites for step in suite.all]
+        datasets, kinds = list(self._images), list(WORK_ORDER)
+        found.sort(key=lambda one: (datasets.index(one[0].dataset), kinds.index(one[1].work)))
+        return found
+
+    @cached_property
     def _images(self) -> dict[str, TrackImages]:
         return {
             dataset: TrackImages(dataset, self.track.seed, self.means.images)
@@ -83,7 +101,7 @@ class Experiment:
 
     def steps(self) -> list[Step]:
         """All of them, each after what it needs."""
-        found = [step for suite in self.suites for step in suite.all]
+        found = [step for _, step in self._learning]
         found.append(self.selection)
         for composed, scores in self.held_out:
             found += [composed, *scores.values()]
@@ -96,7 +114,7 @@ class Experiment:
             Exception: whatever a step raised.
         """
         until = None if self.means.seconds is None else time.monotonic() + self.means.seconds
-        learning = [self._errand(suite.suite, step) for suite in self.suites for step in suite.all]
+        learning = [self._errand(suite, step) for suite, step in self._learning]
         if not self._do(learning, told, until):
             return False
         if not self.workspace.is_done(self.selection):

@@ -23,6 +23,9 @@ from modularizer.software import software_versions
 
 RUNS: tuple[Run, ...] = ("simple", "plain")
 
+WORK_ORDER = ("strong", "modules", "weak", "validation_composed", "validation_scores")
+"""The kinds of steps that look at no held-out image, each after those that it needs."""
+
 _BACKWARD = 3
 """Passes that an image takes to learn from: one forward, a backward that counts as two."""
 

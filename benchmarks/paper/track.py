@@ -23,7 +23,7 @@ Kind = Literal["simple", "underfitting", "overfitting"]
 Run = Literal["simple", "plain"]
 
 KINDS: tuple[Kind, ...] = ("simple", "underfitting", "overfitting")
-TRACKS = ("small", "full")
+TRACKS = ("quick", "small", "full")
 
 RUN_OF_KIND: dict[Kind, tuple[Run, Stop]] = {
     "simple": ("simple", "best"),
@@ -91,7 +91,7 @@ class Track(_Frozen):
     """Everything that a benchmark's results depend on, but the images.
 
     Attributes:
-        name: ``small``, ``full``.
+        name: such as ``small``.
         seed: of the splits; trainings and searches have theirs in their settings.
         suites: strong networks with what is made of them.
     """
@@ -143,7 +143,7 @@ def load_track(name: str) -> Track:
     """A track that comes with the benchmark, or any other as a TOML file.
 
     Args:
-        name: ``small``, ``full``, or the path of a file.
+        name: ``quick``, ``small``, ``full``, or the path of a file.
 
     Raises:
         OSError: if there is no such file.

@@ -301,8 +301,3 @@ def _accuracies(job: Job, target: str) -> dict[str, Any]:
 def perform(job: Job) -> Result:
     """Do a step."""
     return WORK[job.step.work](job, *job.step.arguments[1:])
-
-
-def default_folder(track: str) -> Path:
-    """Where a track's steps are kept unless somebody says otherwise."""
-    return Path(".patchbay") / f"paper-{track}"

@@ -15,9 +15,9 @@ from patchbay import options, paper_bench
     "track_name",
     default="small",
     show_default=True,
-    metavar="small|full|FILE",
-    help="small: quarter-width networks, some hours on two cores; full: the paper's, for a GPU; "
-    "or a TOML file of the same form.",
+    metavar="quick|small|full|FILE",
+    help="quick: to see it work, in minutes; small: quarter-width networks, over an hour on two "
+    "cores; full: the paper's, for a GPU; or a TOML file of the same form.",
 )
 @click.option(
     "--data",

@@ -64,7 +64,7 @@ def test_published_scores_are_made_tables_of_again(done: Experiment, tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--track", "huge"], "no track 'huge'; there are small and full"),
+        (["--track", "huge"], "no track 'huge'; there are quick, small, full"),
         (["--only", "simcnn-cifar/cow"], "no weak models 'simcnn-cifar/cow'"),
         (["--refit"], "--refit goes with --scores"),
         (["--scores", "."], "--scores goes with --out"),

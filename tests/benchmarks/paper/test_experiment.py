@@ -14,7 +14,7 @@ from benchmarks.paper.results import MODELS, PROTOCOL, SUMMARY, TABLES, repeat, 
 from benchmarks.paper.rows import ROWS
 from benchmarks.paper.run import Told
 from benchmarks.paper.selection import select
-from benchmarks.paper.track import KINDS
+from benchmarks.paper.track import KINDS, TRACKS, load_track
 from modularizer.datasets.held_out import HeldOut
 from modularizer.errors import DataError
 from modularizer.patching import RuleName
@@ -62,6 +62,31 @@ def test_other_rules_are_another_selection(
     again = Experiment(done.track, done.workspace.folder, done.means)
     stale = [step.name for step in again.steps() if not again.workspace.is_done(step)]
     assert stale == ["selection", *(f"tiny-cifar/held-out/{one}" for one in ("strong", *TARGETS))]
+
+
+def test_strong_networks_come_first_then_their_modules(images: Path, tmp_path: Path) -> None:
+    track = tiny_track()
+    (suite,) = track.suites
+    twice = track.model_copy(
+        update={"suites": (suite, suite.model_copy(update={"name": "other-cifar"}))}
+    )
+    names = [step.name for step in Experiment(twice, tmp_path, Means(images=images)).steps()]
+    assert names[:5] == [
+        "tiny-cifar/strong",
+        "other-cifar/strong",
+        "tiny-cifar/modules",
+        "other-cifar/modules",
+        "tiny-cifar/weak/cat/simple",
+    ]
+    known: set[str] = set()
+    for step in Experiment(twice, tmp_path, Means(images=images)).steps():
+        assert {need.name for need in step.needs} <= known, step.name
+        known.add(step.name)
+
+
+@pytest.mark.parametrize("name", TRACKS)
+def test_a_track_that_comes_with_the_benchmark_fits_its_form(name: str) -> None:
+    assert load_track(name).name == name
 
 
 def test_no_held_out_image_is_scored_before_every_choice_is_written(done: Experiment) -> None:
