@@ -26,8 +26,16 @@ RUNS: tuple[Run, ...] = ("simple", "plain")
 WORK_ORDER = ("strong", "modules", "weak", "validation_composed", "validation_scores")
 """The kinds of steps that look at no held-out image, each after those that it needs."""
 
-_BACKWARD = 3
+_TRAINING = 3.0
 """Passes that an image takes to learn from: one forward, a backward that counts as two."""
+
+_SEARCHING = 1.3
+_SCORING_OWN, _SCORING_WEAK = 7.0, 4.0
+"""The same of a search, and of scoring the strong network's and a weak model's images with every
+patch; found by how long the small track's steps took, so that time left is about right."""
+
+_BESIDE = 5e6
+"""What an image takes beside a network's multiply-adds, in multiply-adds; found likewise."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +91,11 @@ def suite_steps(suite: Suite, images: TrackImages) -> SuiteSteps:
         "strong",
         (suite.name,),
         {**_recipe(suite.strong), "data": strong_data, "software": software},
-        effort=whole * suite.strong.training.epochs * _BACKWARD,
+        effort=whole * suite.strong.training.epochs * _TRAINING,
     )
     searched = suite.modules.gradient_epochs * suite.modules.gradient_images
     classes = len(images.strong.class_names)
-    share = searched * classes**2 / len(images.strong.train) * _BACKWARD
+    share = searched * classes**2 / len(images.strong.train) * _SEARCHING
     modules = Step(
         f"{suite.name}/modules",
         "modules",
@@ -107,7 +115,7 @@ def suite_steps(suite: Suite, images: TrackImages) -> SuiteSteps:
                 "weak",
                 (suite.name, target, run),
                 {**_recipe(recipe), "data": _learnt_from(data), "software": software},
-                effort=_effort(recipe, data) * recipe.training.epochs * _BACKWARD,
+                effort=_effort(recipe, data) * recipe.training.epochs * _TRAINING,
             )
         scores[target] = Step(
             f"{suite.name}/validation/{target}",
@@ -115,7 +123,7 @@ def suite_steps(suite: Suite, images: TrackImages) -> SuiteSteps:
             (suite.name, target),
             {"patches": PATCHES},
             (strong, modules, *(weak[target, run] for run in RUNS)),
-            effort=_effort(suite.strong, data),
+            effort=_SCORING_WEAK * _effort(suite.strong, data),
         )
     composed = Step(
         f"{suite.name}/validation/strong",
@@ -123,7 +131,7 @@ def suite_steps(suite: Suite, images: TrackImages) -> SuiteSteps:
         (suite.name,),
         {"patches": PATCHES},
         (strong, modules),
-        effort=2 * whole,
+        effort=_SCORING_OWN * whole,
     )
     judged_by = {target: images.weak(target).test.fingerprint for target in suite.targets}
     judged_by["strong"] = images.strong.test.fingerprint
@@ -179,13 +187,13 @@ def _learnt_from(data: DataSplits) -> list[str]:
 
 
 def _effort(recipe: Recipe, data: DataSplits) -> float:
-    """Multiply-adds of running the network once on every training image."""
+    """What running the network once on every training image takes, in multiply-adds."""
     spec = recipe.architecture.model_copy(
         update={
             "arguments": {"num_classes": len(data.class_names), **recipe.architecture.arguments}
         }
     )
-    return float(_multiply_adds(spec.model_dump_json()) * len(data.train))
+    return (_multiply_adds(spec.model_dump_json()) + _BESIDE) * len(data.train)
 
 
 @cache
