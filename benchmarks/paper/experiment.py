@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.paper.images import TrackImages
-from benchmarks.paper.run import Errand, Listener, run_steps
+from benchmarks.paper.run import Errand, Listener, Tally, run_steps
 from benchmarks.paper.scores import SuiteScores, joined
 from benchmarks.paper.selection import select
 from benchmarks.paper.steps import (
@@ -115,7 +115,10 @@ class Experiment:
         """
         until = None if self.means.seconds is None else time.monotonic() + self.means.seconds
         learning = [self._errand(suite, step) for suite, step in self._learning]
-        if not self._do(learning, told, until):
+        steps = self.steps()
+        steps.remove(self.selection)
+        tally = Tally(steps, {step.name for step in steps if self.workspace.is_done(step)})
+        if not self._do(learning, tally, told, until):
             return False
         if not self.workspace.is_done(self.selection):
             self.workspace.keep(self.selection, Result(select(self.validation_scores()), {}), 0.0)
@@ -124,7 +127,7 @@ class Experiment:
             for suite, (composed, scores) in zip(self.suites, self.held_out, strict=True)
             for step in (composed, *scores.values())
         ]
-        return self._do(judging, told, until)
+        return self._do(judging, tally, told, until)
 
     def validation_scores(self) -> list[SuiteScores]:
         """Scores on validation images, suite by suite."""
@@ -158,12 +161,13 @@ class Experiment:
         """What all steps took, one after the other."""
         return sum(self.workspace.seconds(step) for step in self.steps())
 
-    def _do(self, errands: list[Errand], told: Listener, until: float | None) -> bool:
+    def _do(self, errands: list[Errand], tally: Tally, told: Listener, until: float | None) -> bool:
         return run_steps(
             errands,
             workers=self.means.workers,
             threads=self.means.threads,
             seconds=None if until is None else max(0.0, until - time.monotonic()),
+            tally=tally,
             told=told,
         )
 

@@ -6,7 +6,7 @@ import logging
 import signal
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -74,18 +74,38 @@ class OutOfTimeError(Exception):
     """The time that was given is over; what is done is kept."""
 
 
-@dataclass
-class Pace:
-    """How fast work goes, in effort a second over all processes."""
+class Tally:
+    """How much of some steps is done, and how fast it goes, whichever call of `run_steps` does it.
 
-    began: float
-    effort: float = 0.0
+    Args:
+        steps: all of them, done or not.
+        done: the names of those that are done already.
+    """
 
-    def seconds_left(self, effort: float, now: float) -> float | None:
-        """How long that much more effort takes; None before anything is done."""
-        if not self.effort:
-            return None
-        return effort * (now - self.began) / self.effort
+    def __init__(self, steps: Iterable[Step], done: Container[str]) -> None:
+        every = list(steps)
+        self.total = len(every)
+        self.effort = {step.name: step.effort for step in every if step.name not in done}
+        self.left = dict(self.effort)
+        self.done = self.total - len(self.left)
+        self.began = time.monotonic()
+
+    def take(self, name: str, message: Progress | float) -> Told:
+        """Take note of a step's progress, or of the seconds that it took."""
+        if isinstance(message, Progress):
+            if message.stage != "importance":  # what comes before a search is little of it
+                share = 1 - message.done / max(message.total, 1)
+                self.left[name] = min(self.left[name], share * self.effort[name])
+            return Told(name, message, 0.0, self.done, self.total, self._seconds_left())
+        del self.left[name]
+        self.done += 1
+        return Told(name, None, message, self.done, self.total, self._seconds_left())
+
+    def _seconds_left(self) -> float | None:
+        """How long all that is left takes; None before anything is done."""
+        left = sum(self.left.values())
+        did = sum(self.effort.values()) - left
+        return left * (time.monotonic() - self.began) / did if did else None
 
 
 def run_steps(
@@ -94,6 +114,7 @@ def run_steps(
     workers: int,
     threads: int = 1,
     seconds: float | None = None,
+    tally: Tally | None = None,
     told: Listener = lambda _: None,
 ) -> bool:
     """Do what is not done yet, each step as soon as all that it needs is.
@@ -103,6 +124,7 @@ def run_steps(
         workers: processes.
         threads: of torch in each.
         seconds: no more than about that many; work under way ends at its next epoch.
+        tally: of these steps and of others that are done in other calls; None for these alone.
         told: hears of epochs and of steps.
 
     Returns:
@@ -113,21 +135,34 @@ def run_steps(
         ValueError: if a step needs what is neither done nor among the errands before it.
     """
     every = list(errands)
-    finished = {one.step.name for one in every if Workspace(one.folder).is_done(one.step)}
-    pending = [one for one in every if one.step.name not in finished]
+    done = {one.step.name for one in every if Workspace(one.folder).is_done(one.step)}
+    pending = [one for one in every if one.step.name not in done]
+    done |= _done_elsewhere(every)
+    count = tally or Tally((one.step for one in every), done)
     crew = _Crew(workers, threads)
-    run = _Run(finished, _done_elsewhere(every), pending, told)
     until = None if seconds is None else time.monotonic() + seconds
     with crew:  # on the way out whatever still runs is ended; its last checkpoint stays
-        while run.pending or crew.running:
-            while crew.has_room and (errand := run.next_ready()) is not None:
+        while pending or crew.running:
+            while crew.has_room and (errand := _next_ready(pending, done)) is not None:
                 crew.start(errand)
             for name, message in crew.listen():
-                run.take(name, message)
+                if isinstance(message, float):
+                    done.add(name)
+                if message is not None:
+                    told(count.take(name, message))
             if until is not None and time.monotonic() > until:
                 crew.stop.set()
-                run.pending.clear()
-    return len(run.done) == run.total
+                pending.clear()
+    return all(one.step.name in done for one in every)
+
+
+def _next_ready(pending: list[Errand], done: Container[str]) -> Errand | None:
+    """An errand that waits for nothing any more, taken off the list."""
+    for errand in pending:
+        if all(need.name in done for need in errand.step.needs):
+            pending.remove(errand)
+            return errand
+    return None
 
 
 def _done_elsewhere(errands: list[Errand]) -> set[str]:
@@ -143,53 +178,6 @@ def _done_elsewhere(errands: list[Errand]) -> set[str]:
             found.add(need.name)
         before.add(errand.step.name)
     return found
-
-
-class _Run:
-    """Which steps are done, and how fast it goes."""
-
-    def __init__(
-        self, done: set[str], elsewhere: set[str], pending: list[Errand], told: Listener
-    ) -> None:
-        self.total = len(done) + len(pending)
-        self.done = done
-        self.elsewhere = elsewhere
-        self.pending = pending
-        self.told = told
-        self.pace = Pace(time.monotonic())
-        self.left = {one.step.name: one.step.effort for one in pending}
-        self.effort = dict(self.left)
-
-    def next_ready(self) -> Errand | None:
-        """A step that waits for nothing any more, taken off the list."""
-        for errand in self.pending:
-            if all(need.name in self.done | self.elsewhere for need in errand.step.needs):
-                self.pending.remove(errand)
-                return errand
-        return None
-
-    def take(self, name: str, message: Progress | float | None) -> None:
-        """Take note of a step's progress, or the seconds that it took; None if it gave up."""
-        if message is None:
-            return
-        if isinstance(message, Progress):
-            if message.stage != "importance":  # what comes before a search is little of it
-                share = message.done / max(message.total, 1)
-                self._move(name, (1 - share) * self.effort[name])
-            self._tell(name, message, 0.0)
-            return
-        self.done.add(name)
-        self._move(name, 0.0)
-        self._tell(name, None, message)
-
-    def _move(self, name: str, left: float) -> None:
-        if left < self.left[name]:
-            self.pace.effort += self.left[name] - left
-            self.left[name] = left
-
-    def _tell(self, name: str, progress: Progress | None, seconds: float) -> None:
-        left = self.pace.seconds_left(sum(self.left.values()), time.monotonic())
-        self.told(Told(name, progress, seconds, len(self.done), self.total, left))
 
 
 class _Crew:

@@ -44,6 +44,12 @@ def test_processes_do_the_same_as_this_one(images: Path, done: Experiment, tmp_p
     assert experiment.selected() == done.selected()
     ended = [one.step for one in told if one.progress is None]
     assert len(ended) == len(set(ended)) == len(experiment.steps()) - 1
+    counts = [(one.done, one.total) for one in told if one.progress is None]
+    assert counts == [(number, len(ended)) for number in range(1, len(ended) + 1)]
+    left = [one.seconds_left for one in told]
+    assert None not in left[1:]
+    assert left[-1] == 0
+    assert 0 not in left[:-1]
     assert not list(tmp_path.rglob("*.checkpoint"))
 
 
