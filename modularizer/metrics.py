@@ -195,11 +195,10 @@ def _metrics(
     Returns:
         (rows, metrics); NaN where a row has no image that a metric needs.
     """
-    hits, said, there, right_others, rights = (
-        (counts @ cells.astype(counts.dtype)).astype(np.float64)
-        for cells in (is_target & says_target, says_target, is_target, right & ~is_target, right)
-    )
-    total = counts.sum(axis=1, dtype=np.float64)
+    everything = np.ones_like(is_target)
+    kinds = (is_target & says_target, says_target, is_target, right & ~is_target, right, everything)
+    found = counts @ np.stack(kinds, axis=1).astype(counts.dtype)  # whole numbers, so exact
+    hits, said, there, right_others, rights, total = found.T.astype(np.float64)
     with np.errstate(invalid="ignore"):  # 0 / 0: no such image; the caller refuses NaN
         precision = hits / np.maximum(said, 1)
         recall = hits / there

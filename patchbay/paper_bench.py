@@ -40,11 +40,14 @@ class Asked:
 
 def run(asked: Asked, *, listing: bool) -> None:
     """Do the steps that were asked for, as far as they are not done."""
+    import torch
+
     from benchmarks.paper.experiment import Experiment, Means
     from benchmarks.paper.results import write_results
     from modularizer.devices import require_device
 
     require_device(asked.device)
+    torch.set_num_threads(asked.threads)  # here rules are fitted
     experiment = Experiment(
         _track(asked),
         asked.out,
@@ -70,10 +73,13 @@ def run(asked: Asked, *, listing: bool) -> None:
     say(f"Tables, figures and pictures: {asked.out / 'results'}")
 
 
-def repeat(scores: Path, out: Path, *, refit: bool, as_json: bool) -> None:
+def repeat(scores: Path, out: Path, *, refit: bool, threads: int, as_json: bool) -> None:
     """Make tables again from published scores."""
+    import torch
+
     from benchmarks.paper.results import repeat as repeat_results
 
+    torch.set_num_threads(threads)
     found = repeat_results(scores, out, refit=refit)
     if as_json:
         emit(found.summary)

@@ -83,7 +83,7 @@ def paper(
     if scores is not None:
         if out is None:
             raise click.UsageError("--scores goes with --out, where tables are to be written")
-        paper_bench.repeat(scores, out, refit=refit, as_json=as_json)
+        paper_bench.repeat(scores, out, refit=refit, threads=threads, as_json=as_json)
         return
     paper_bench.run(
         paper_bench.Asked(
