@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from patchbay.console import emit, say, table
-from patchbay.session import cores
+from patchbay.session import alone, cores
 from patchbay.stages import SECONDS_BETWEEN_LINES, duration, metric_texts
 
 if TYPE_CHECKING:
-    from benchmarks.paper.experiment import Experiment
+    from benchmarks.paper.experiment import Experiment, Means
     from benchmarks.paper.run import Told
-    from benchmarks.paper.track import Track
 
 OUT_OF_TIME = 3
 """Exit code where a time limit ended the work; the same command goes on."""
@@ -42,15 +41,14 @@ def run(asked: Asked, *, listing: bool) -> None:
     """Do the steps that were asked for, as far as they are not done."""
     import torch
 
-    from benchmarks.paper.experiment import Experiment, Means
+    from benchmarks.paper.experiment import Means
     from benchmarks.paper.results import write_results
     from modularizer.devices import require_device
 
     require_device(asked.device)
     torch.set_num_threads(asked.threads)  # here rules are fitted
-    experiment = Experiment(
-        _track(asked),
-        asked.out,
+    experiment = _experiment(
+        asked,
         Means(
             images=asked.images,
             device=asked.device,
@@ -62,15 +60,16 @@ def run(asked: Asked, *, listing: bool) -> None:
     if listing:
         _show_steps(experiment, as_json=asked.as_json)
         return
-    if not experiment.run(_Lines().tell):
-        click.echo("The time is over; the same command goes on from here.", err=True)
-        raise SystemExit(OUT_OF_TIME)
-    found = write_results(experiment, asked.out / "results")
+    with alone(asked.out / "running.lock", "folder"):
+        if not experiment.run(_Lines().tell):
+            click.echo("The time is over; the same command goes on from here.", err=True)
+            raise SystemExit(OUT_OF_TIME)
+        found = write_results(experiment, experiment.results)
     if asked.as_json:
         emit(found.summary)
         return
     _show(found.summary)
-    say(f"Tables, figures and pictures: {asked.out / 'results'}")
+    say(f"Tables, figures and pictures: {experiment.results}")
 
 
 def repeat(scores: Path, out: Path, *, refit: bool, threads: int, as_json: bool) -> None:
@@ -88,12 +87,13 @@ def repeat(scores: Path, out: Path, *, refit: bool, threads: int, as_json: bool)
     say(f"Tables, figures and pictures: {out}")
 
 
-def _track(asked: Asked) -> Track:
+def _experiment(asked: Asked, means: Means) -> Experiment:
+    from benchmarks.paper.experiment import Experiment
     from benchmarks.paper.track import TRACKS, load_track
 
     name = asked.track_name
     try:
-        return load_track(name).part(asked.only)
+        return Experiment(load_track(name), asked.out, means, only=asked.only)
     except (FileNotFoundError, IsADirectoryError) as error:
         raise click.BadParameter(
             f"no track {name!r}; there are {', '.join(TRACKS)}, or give a TOML file"

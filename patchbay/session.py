@@ -89,6 +89,33 @@ def cores() -> int:
 
 
 @contextmanager
+def alone(lock_file: Path, work: str) -> Iterator[None]:
+    """Around work that two processes must not do at once.
+
+    Args:
+        lock_file: made, with its folder, if it is not there.
+        work: what it is, for the message.
+
+    Raises:
+        click.ClickException: if another process is at it.
+    """
+    from filelock import FileLock, Timeout
+
+    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(lock_file, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise click.ClickException(
+            f"another process is at this {work} already (it holds {lock_file})"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
 def kept_search(checkpoint: Path, *, restart: bool, quiet: bool) -> Iterator[None]:
     """Around a search: nobody else is at it, and whoever ends it hears how to go on.
 
@@ -100,34 +127,25 @@ def kept_search(checkpoint: Path, *, restart: bool, quiet: bool) -> Iterator[Non
     Raises:
         click.ClickException: if another process is at the same search.
     """
-    from filelock import FileLock, Timeout
-
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(checkpoint.with_suffix(".lock"), timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise click.ClickException(
-            f"another process is at this search already (it holds {lock.lock_file})"
-        ) from error
-    try:
-        if restart:
-            checkpoint.unlink(missing_ok=True)
-        elif checkpoint.exists() and not quiet:
-            click.echo(f"going on where {checkpoint} ends; --restart begins anew", err=True)
-        yield
-    except (KeyboardInterrupt, SystemExit):
-        if checkpoint.exists():
-            click.echo(
-                f"\nkept up to here in {checkpoint}: the same command goes on, and --restart "
-                "begins anew",
-                err=True,
-            )
-        raise
-    finally:
-        if not checkpoint.exists():  # removed while it is held: a lock without a name is none
-            checkpoint.with_suffix(".lock").unlink(missing_ok=True)
-        lock.release()
+    lock_file = checkpoint.with_suffix(".lock")
+    with alone(lock_file, "search"):
+        try:
+            if restart:
+                checkpoint.unlink(missing_ok=True)
+            elif checkpoint.exists() and not quiet:
+                click.echo(f"going on where {checkpoint} ends; --restart begins anew", err=True)
+            yield
+        except (KeyboardInterrupt, SystemExit):
+            if checkpoint.exists():
+                click.echo(
+                    f"\nkept up to here in {checkpoint}: the same command goes on, and --restart "
+                    "begins anew",
+                    err=True,
+                )
+            raise
+        finally:
+            if not checkpoint.exists():  # removed while it is held: a lock without a name is none
+                lock_file.unlink(missing_ok=True)
 
 
 def service_settings(uri: str, *, home: Path | None, threads: int, device: str) -> Settings:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -46,19 +47,32 @@ class Means:
 class Experiment:
     """A track, and a workspace in which it is done.
 
+    A part shares trained networks and masks with the whole. Its choices, what is judged by them
+    and its results are its own and have a place of their own.
+
     Args:
-        track: what to do; or a part of one.
+        track: what to do.
         folder: the workspace's.
         means: what may be used.
+        only: a part, see `Track.part`; empty for the whole.
 
     Raises:
         DataError: if images are missing or broken.
+        LookupError: if a pattern of the part fits nothing.
     """
 
-    def __init__(self, track: Track, folder: Path, means: Means) -> None:
-        self.track = track
+    def __init__(
+        self, track: Track, folder: Path, means: Means, *, only: Sequence[str] = ()
+    ) -> None:
+        self.track = track.part(only)
         self.workspace = Workspace(folder)
         self.means = means
+        self._part = "" if self.track == track else _part_of_its_own(self.track.models)
+
+    @property
+    def results(self) -> Path:
+        """The folder for tables, figures and pictures."""
+        return self.workspace.folder / self._part / "results"
 
     @cached_property
     def suites(self) -> tuple[SuiteSteps, ...]:
@@ -92,12 +106,14 @@ class Experiment:
     @cached_property
     def selection(self) -> Step:
         """The step that makes every choice."""
-        return selection_step(self.suites)
+        return selection_step(self.suites, place=self._part)
 
     @cached_property
     def held_out(self) -> tuple[tuple[Step, dict[str, Step]], ...]:
         """The steps that score held-out images, suite by suite."""
-        return tuple(held_out_steps(suite, self.selection) for suite in self.suites)
+        return tuple(
+            held_out_steps(suite, self.selection, place=self._part) for suite in self.suites
+        )
 
     def steps(self) -> list[Step]:
         """All of them, each after what it needs."""
@@ -189,3 +205,12 @@ class Experiment:
             self.workspace.read(composed).tensors,
             {target: self.workspace.read(step).tensors for target, step in scores.items()},
         )
+
+
+def _part_of_its_own(models: Sequence[str]) -> str:
+    """Where a part of a track has its choices and results."""
+    first, *others = (model.replace("/", ".") for model in models)
+    if not others:
+        return f"parts/{first}"
+    digest = hashlib.sha256("\n".join(models).encode()).hexdigest()
+    return f"parts/{first}+{len(others)}-{digest[:8]}"

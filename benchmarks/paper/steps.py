@@ -138,8 +138,13 @@ def suite_steps(suite: Suite, images: TrackImages) -> SuiteSteps:
     return SuiteSteps(suite, strong, modules, weak, composed, scores, judged_by)
 
 
-def selection_step(suites: Iterable[SuiteSteps]) -> Step:
-    """The step that makes every fit and every choice; whatever is judged needs it."""
+def selection_step(suites: Iterable[SuiteSteps], *, place: str = "") -> Step:
+    """The step that makes every fit and every choice; whatever is judged needs it.
+
+    Args:
+        suites: the steps that it needs.
+        place: where in the workspace it is kept.
+    """
     needs = [step for suite in suites for step in (suite.composed, *suite.scores.values())]
     identity = {
         "rows": [row.identity for row in ROWS],
@@ -148,16 +153,23 @@ def selection_step(suites: Iterable[SuiteSteps]) -> Step:
         "ridge": RIDGE,
         "software": software_versions("scikit-learn"),
     }
-    return Step("selection", "selection", (), identity, tuple(needs))
+    return Step(_at(place, "selection"), "selection", (), identity, tuple(needs))
 
 
-def held_out_steps(suite: SuiteSteps, selection: Step) -> tuple[Step, dict[str, Step]]:
+def held_out_steps(
+    suite: SuiteSteps, selection: Step, *, place: str = ""
+) -> tuple[Step, dict[str, Step]]:
     """The steps that score held-out images, for which the selection has to be there.
+
+    Args:
+        suite: whose.
+        selection: the step that makes every choice.
+        place: where in the workspace they are kept.
 
     Returns:
         That of the strong network's own data, and from target class to that of its weak models.
     """
-    name = suite.suite.name
+    name = _at(place, suite.suite.name)
     composed = replace(
         suite.composed,
         name=f"{name}/held-out/strong",
@@ -176,6 +188,10 @@ def held_out_steps(suite: SuiteSteps, selection: Step) -> tuple[Step, dict[str, 
         for target, step in suite.scores.items()
     }
     return composed, scores
+
+
+def _at(place: str, name: str) -> str:
+    return f"{place}/{name}" if place else name
 
 
 def _recipe(recipe: Recipe) -> dict[str, Any]:

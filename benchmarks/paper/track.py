@@ -118,10 +118,8 @@ class Track(_Frozen):
             LookupError: if a pattern fits nothing.
         """
         for pattern in patterns:
-            if not any(fnmatchcase(model, pattern) for model in self._models()):
-                raise LookupError(
-                    f"no weak models {pattern!r}; there are {', '.join(self._models())}"
-                )
+            if not any(fnmatchcase(model, pattern) for model in self.models):
+                raise LookupError(f"no weak models {pattern!r}; there are {', '.join(self.models)}")
         if not patterns:
             return self
         suites = []
@@ -135,7 +133,9 @@ class Track(_Frozen):
                 suites.append(suite.model_copy(update={"targets": targets}))
         return self.model_copy(update={"suites": tuple(suites)})
 
-    def _models(self) -> list[str]:
+    @property
+    def models(self) -> list[str]:
+        """The weak models, ``SUITE/TARGET``; three kinds of each."""
         return [f"{suite.name}/{target}" for suite in self.suites for target in suite.targets]
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from benchmarks.paper.experiment import Experiment
 from benchmarks.paper.results import SUMMARY, TABLES, write_results
@@ -34,6 +35,14 @@ def test_a_finished_track_is_shown_and_written(track: Path, images: Path, done: 
     told = bench(*asked, "--json").json
     assert told["paper"] == summary["paper"]
     assert (place / "results" / TABLES).is_file()
+
+
+def test_two_runs_of_one_folder_do_not_meet(track: Path, images: Path, tmp_path: Path) -> None:
+    with FileLock(tmp_path / "running.lock"):
+        ran = bench("--track", track, "--data", images, "--out", tmp_path)
+    assert ran.code == 1
+    assert "another process is at this folder already" in ran.err
+    assert not (tmp_path / "tiny-cifar").exists()
 
 
 def test_the_steps_are_listed_with_their_share_of_the_work(

@@ -84,6 +84,42 @@ def test_strong_networks_come_first_then_their_modules(images: Path, tmp_path: P
         known.add(step.name)
 
 
+def test_a_part_shares_what_was_trained_and_leaves_the_whole_as_it_is(
+    done: Experiment, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(done.workspace.folder, folder)
+    part = Experiment(done.track, folder, done.means, only=["*/ship"])
+    open_steps = [step.name for step in part.steps() if not part.workspace.is_done(step)]
+    place = "parts/tiny-cifar.ship"
+    assert open_steps == [
+        f"{place}/selection",
+        f"{place}/tiny-cifar/held-out/strong",
+        f"{place}/tiny-cifar/held-out/ship",
+    ]
+    assert part.results == folder / place / "results"
+    do_here(part)
+    assert set(part.selected()["rows"]["paper"]["models"]) == {
+        f"tiny-cifar/ship/{kind}" for kind in KINDS
+    }
+    whole = Experiment(done.track, folder, done.means, only=["*"])
+    assert all(whole.workspace.is_done(step) for step in whole.steps())
+    assert whole.results == folder / "results"
+    assert whole.selected() == done.selected()
+
+
+def test_parts_of_several_models_have_places_of_their_own(images: Path, tmp_path: Path) -> None:
+    (suite,) = tiny_track().suites
+    three = suite.model_copy(update={"targets": ("cat", "ship", "dog")})
+    track = tiny_track().model_copy(update={"suites": (three,)})
+    places = {
+        Experiment(track, tmp_path, Means(images=images), only=only).results
+        for only in (["*/cat", "*/ship"], ["*/ship", "*/cat"], ["*/cat", "*/dog"])
+    }
+    assert len(places) == 2
+    assert all(place.parent.name.startswith("tiny-cifar.cat+1-") for place in places)
+
+
 @pytest.mark.parametrize("name", TRACKS)
 def test_a_track_that_comes_with_the_benchmark_fits_its_form(name: str) -> None:
     assert load_track(name).name == name
