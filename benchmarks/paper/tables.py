@@ -14,6 +14,7 @@ from benchmarks.paper.track import KINDS
 _METRICS = ("precision", "recall", "f1")
 _TITLES = {"paper": "the paper's rule", "best_replacement": "best replacement", "best": "best"}
 _STAR = " *"
+_HEAD = ("rule", "weak F1", "precision", "recall", "F1", "others", "fixed / broken", "F1, cells")
 
 
 def tables_of(report: Report, remark: str) -> str:
@@ -107,17 +108,7 @@ def _head(summary: Mapping[str, Any]) -> str:
         others = f"{100 * gains['others']:+.2f}" if "others" in gains else "-"
         cells = (f"{100 * gains[metric]:+.2f}" for metric in _METRICS)
         rows.append((f"{name}, as published", "-", *cells, others, "-", "-"))
-    header = (
-        "rule",
-        "weak F1",
-        "precision",
-        "recall",
-        "F1",
-        "others",
-        "fixed / broken",
-        "F1, cells",
-    )
-    return _table(header, rows)
+    return _table(_HEAD, rows)
 
 
 def _shown(summary: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
@@ -221,17 +212,7 @@ def _whole(summary: Mapping[str, Any]) -> str:
         found = summary["all_target_images"][name]
         title = f"{_TITLES[name]}: {_title(summary['rows'][found['key']])}"
         rows.append(_head_row(title, found))
-    header = (
-        "rule",
-        "weak F1",
-        "precision",
-        "recall",
-        "F1",
-        "others",
-        "fixed / broken",
-        "F1, cells",
-    )
-    return _table(header, rows)
+    return _table(_HEAD, rows)
 
 
 def _title(row: Mapping[str, Any]) -> str:
