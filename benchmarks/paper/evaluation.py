@@ -214,17 +214,17 @@ def gain_ratio(models: Sequence[Judged], base: Sequence[Judged]) -> dict[str, An
     """How many times larger a row's mean F1 gain is than another's, with its 95 % interval.
 
     Models and images are drawn anew for both alike.
+
+    Returns:
+        ``ratio`` and ``interval``: None where the other row gains nothing, so that a ratio says
+        nothing; the interval also where that is so of any draw.
     """
-    generator = np.random.default_rng(0)
-    chosen = generator.integers(len(models), size=(DRAWS, len(models)))
     f1 = METRICS.index("f1")
-    each = np.stack([[one.draws[:, f1] for one in row] for row in (models, base)])
-    means = each[:, chosen, np.arange(DRAWS)[:, None]].mean(axis=2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = means[0] / means[1]
+    above, below = (_over_images_and_models(row, seed=0)[:, f1] for row in (models, base))
+    gain = _mean_gain(base, "f1")
     return {
-        "ratio": _mean_gain(models, "f1") / _mean_gain(base, "f1"),
-        "interval": _interval(ratios),
+        "ratio": _mean_gain(models, "f1") / gain if gain > 0 else None,
+        "interval": _interval(above / below) if (below > 0).all() else None,
     }
 
 

@@ -74,7 +74,7 @@ def report_of(
             "title": row.title,
             "uses_weak_images": row.uses_weak_images,
             "replaces": row.replaces,
-            "candidate": row.candidate,
+            "purpose": row.purpose,
             **rows[row.key],
         }
     paper = judged["paper"]
@@ -93,7 +93,7 @@ def report_of(
         "composed": composed,
         "rows": rows,
         "best_threshold": {
-            "title": "best threshold on these very images (not achievable)",
+            "title": "one threshold, the best on these very images (not achievable)",
             **summary_of(best_threshold(held_out, images=target_images)),
         },
         "all_target_images": {

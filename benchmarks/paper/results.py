@@ -110,4 +110,4 @@ def _write(
 
 
 def _write_json(path: Path, value: Any) -> None:
-    write_whole(path, (json.dumps(value, indent=1) + "\n").encode())
+    write_whole(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())

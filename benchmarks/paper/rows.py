@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from modularizer.assembly.fitting import BranchScores, Fit, Rule, fit_replacement, fit_temperature
+from modularizer.assembly.calibrations.fitted import FittedCalibration
+from modularizer.assembly.calibrations.regression import log_odds
+from modularizer.assembly.fitting import (
+    BranchScores,
+    Fit,
+    Rule,
+    cautious,
+    fit_replacement,
+    fit_temperature,
+)
 from modularizer.assembly.fusions.replacement import Replacement
-from modularizer.patching import PAPER, STACKING, STACKINGS, RuleName, StoredCalibrations, fit_of
+from modularizer.assembly.fusions.stacking import Stacking
+from modularizer.assembly.fusions.weak_side import weak_log_odds
+from modularizer.patching import (
+    PAPER,
+    REPLACEMENTS,
+    STACKING,
+    STACKINGS,
+    RuleName,
+    StoredCalibrations,
+    fit_of,
+)
 
 PatchKind = Literal["modules", "mirrored", "random", "strong"]
 """What a weak model is patched with: its class's module; the same, which sees each image both
@@ -26,6 +45,38 @@ STORED_WITH: dict[PatchKind, PatchKind] = {
 """Whose scores of the strong network's own data a patch's stored calibrations are fitted on."""
 
 
+Purpose = Literal["candidate", "reference", "ablation"]
+"""Whether a row may be chosen, is there to hold the chosen ones against, or shows one change."""
+
+
+@dataclass(frozen=True)
+class OwnFit:
+    """A fit to the weak model's images that `patchbay patch` does not offer.
+
+    Attributes:
+        name: which; files tell it by this.
+        fit: from what was stored with the module to the fit.
+        replaces: see `Row`.
+    """
+
+    name: str
+    fit: Callable[[StoredCalibrations], Fit]
+    replaces: bool = True
+
+
+@dataclass(frozen=True)
+class Auto:
+    """What ``patchbay patch --data`` does: model by model the row that gains most.
+
+    Attributes:
+        rows: keys of the rows that it chooses from, all of them before this one.
+        replaces: see `Row`.
+    """
+
+    rows: tuple[str, ...]
+    replaces: bool
+
+
 @dataclass(frozen=True)
 class Row:
     """A way to patch.
@@ -33,34 +84,46 @@ class Row:
     Attributes:
         key: its name in files.
         title: its name in tables.
-        rule: how it is fitted: a rule of `modularizer.patching`, or one that is there for
-            comparison alone, from what was stored with the module to its fit.
+        rule: how it is fitted.
         patch: what the weak model is patched with.
-        uses_weak_images: whether it is fitted on the weak model's validation images, which the
-            paper does not use.
-        replaces: whether the module's score takes the place of the weak model's, as in the paper.
-        candidate: whether it may be chosen; the others are there to compare with.
+        purpose: see `Purpose`.
     """
 
     key: str
     title: str
-    rule: RuleName | Callable[[StoredCalibrations], Fit]
+    rule: RuleName | OwnFit | Auto
     patch: PatchKind = "modules"
-    uses_weak_images: bool = False
-    replaces: bool = True
-    candidate: bool = True
+    purpose: Purpose = "candidate"
+
+    @property
+    def uses_weak_images(self) -> bool:
+        """Whether it needs the weak model's validation images, which the paper does not."""
+        return self.rule.uses_weak_images if isinstance(self.rule, RuleName) else True
+
+    @property
+    def replaces(self) -> bool:
+        """Whether the module's score takes the place of the weak model's, as in the paper."""
+        if isinstance(self.rule, RuleName):
+            return self.rule.fusion == "replace"
+        return self.rule.replaces
 
     def fit(self, stored: StoredCalibrations) -> Fit:
-        """How it is fitted, with what was stored with the module."""
-        if isinstance(self.rule, RuleName):
-            return fit_of(self.rule, [stored])
-        return self.rule(stored)
+        """How it is fitted, with what was stored with the module.
+
+        Raises:
+            TypeError: if it is not fitted, but chosen from others.
+        """
+        if isinstance(self.rule, Auto):
+            raise TypeError(f"{self.key} is chosen from other rows")
+        if isinstance(self.rule, OwnFit):
+            return self.rule.fit(stored)
+        return fit_of(self.rule, [stored])
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Everything that its fit depends on, beside scores, as JSON values."""
-        rule = asdict(self.rule) if isinstance(self.rule, RuleName) else self.rule.__name__
-        return {"key": self.key, "rule": rule, "patch": self.patch}
+        """Everything that its fit, and what is chosen, depends on beside scores: JSON values."""
+        rule = self.rule.name if isinstance(self.rule, OwnFit) else asdict(self.rule)
+        return {"key": self.key, "rule": rule, "patch": self.patch, "purpose": self.purpose}
 
 
 def _minmax_with_temperature(stored: StoredCalibrations) -> Fit:
@@ -81,24 +144,34 @@ def _fitted_without_temperature(_: StoredCalibrations) -> Fit:
     return fit
 
 
+def _no_module(caution: float) -> Callable[[StoredCalibrations], Fit]:
+    """Stacking without a module: the weak model's own belief, fitted to its own images."""
+
+    def fit(given: BranchScores) -> Rule:
+        (column,) = given.columns
+        own = weak_log_odds(given.weak_logits.double(), column).numpy()
+        shift, weight = log_odds(own[:, None], given.labels == column)
+        fusion = Stacking(
+            temperature=fit_temperature(given), renormalise=True, weak_weights=(weight,)
+        )
+        return cautious(Rule(fusion, (FittedCalibration(scale=0.0, shift=shift),)), caution)
+
+    return lambda _: fit
+
+
 _FITTED = RuleName("fitted", renormalise=True)
 _CAREFUL_LOGISTIC = RuleName("logistic", caution=3)
 _CAREFUL_STACKING = STACKINGS[-1]
 _FITTED_WITH_WEAK_ENTRY = RuleName("fitted")
 
-_CONTROLS: tuple[tuple[PatchKind, str], ...] = (
-    ("strong", "strong model itself"),
-    ("random", "random mask"),
-)
-
-ROWS: tuple[Row, ...] = (
+_PATCHED: tuple[Row, ...] = (
     Row("paper", "min-max (the paper's)", PAPER),
-    Row("none", "raw score", RuleName("none"), candidate=False),
+    Row("none", "raw score", RuleName("none"), purpose="ablation"),
     Row(
         "minmax-renormalised",
         "min-max, others renormalised",
         RuleName("minmax", renormalise=True),
-        candidate=False,
+        purpose="ablation",
     ),
     Row("quantile", "5-95 % quantiles", RuleName("quantile")),
     Row("logistic", "logistic, strong side", RuleName("logistic")),
@@ -113,87 +186,97 @@ ROWS: tuple[Row, ...] = (
         "logistic-renormalised",
         "logistic, others renormalised",
         RuleName("logistic", renormalise=True),
-        candidate=False,
+        purpose="ablation",
     ),
     Row(
         "minmax-temperature",
         "min-max, weak temperature fitted",
-        _minmax_with_temperature,
-        uses_weak_images=True,
-        candidate=False,
+        OwnFit("minmax-temperature", _minmax_with_temperature),
+        purpose="ablation",
     ),
     Row(
         "fitted-without-temperature",
         "fitted, no temperature",
-        _fitted_without_temperature,
-        uses_weak_images=True,
-        candidate=False,
+        OwnFit("fitted-without-temperature", _fitted_without_temperature),
+        purpose="ablation",
     ),
     Row(
         "fitted-with-weak-entry",
         "fitted, weak entry left in the softmax",
         _FITTED_WITH_WEAK_ENTRY,
-        uses_weak_images=True,
     ),
-    Row("fitted", "fitted", _FITTED, uses_weak_images=True),
-    Row("fitted-mirrored", "fitted, mirrored", _FITTED, "mirrored", uses_weak_images=True),
-    Row("stack", "stacked", STACKING, uses_weak_images=True, replaces=False),
+    Row("fitted", "fitted", _FITTED),
+    Row("fitted-mirrored", "fitted, mirrored", _FITTED, "mirrored"),
+    Row("stack", "stacked", STACKING),
     Row(
         "stack-cautious",
         "stacked, caution 1.5",
         _CAREFUL_STACKING,
-        uses_weak_images=True,
-        replaces=False,
     ),
     Row(
         "stack-mirrored",
         "stacked, mirrored",
         STACKING,
         "mirrored",
-        uses_weak_images=True,
-        replaces=False,
     ),
     Row(
         "stack-cautious-mirrored",
         "stacked, caution 1.5, mirrored",
         _CAREFUL_STACKING,
         "mirrored",
-        uses_weak_images=True,
-        replaces=False,
-    ),
-    Row("strong-paper", "strong model itself, min-max", PAPER, "strong", candidate=False),
-    Row(
-        "strong-fitted",
-        "strong model itself, fitted",
-        _FITTED,
-        "strong",
-        uses_weak_images=True,
-        candidate=False,
-    ),
-    Row("random-paper", "random mask, min-max", PAPER, "random", candidate=False),
-    Row(
-        "random-fitted",
-        "random mask, fitted",
-        _FITTED,
-        "random",
-        uses_weak_images=True,
-        candidate=False,
-    ),
-    *(
-        Row(
-            f"{patch}-{key}",
-            f"{what}, {title}",
-            rule,
-            patch,
-            uses_weak_images=rule.uses_weak_images,
-            replaces=rule.fusion == "replace",
-            candidate=False,
-        )
-        for patch, what in _CONTROLS
-        for key, title, rule in (
-            ("logistic-cautious", "logistic, caution 3", _CAREFUL_LOGISTIC),
-            ("fitted-with-weak-entry", "fitted, weak entry left", _FITTED_WITH_WEAK_ENTRY),
-            ("stack-cautious", "stacked, caution 1.5", _CAREFUL_STACKING),
-        )
     ),
 )
+
+
+def _keys_of(rules: Iterable[RuleName]) -> tuple[str, ...]:
+    """The rows of modules that are patched by these rules."""
+    keys = {row.rule: row.key for row in _PATCHED if row.patch == "modules"}
+    return tuple(keys[rule] for rule in rules)
+
+
+_CONTROLS: tuple[tuple[PatchKind, str], ...] = (
+    ("strong", "strong model itself"),
+    ("random", "random mask"),
+)
+
+_CONTROLLED: tuple[tuple[str, str, RuleName], ...] = (
+    ("paper", "min-max", PAPER),
+    ("fitted", "fitted", _FITTED),
+    ("logistic-cautious", "logistic, caution 3", _CAREFUL_LOGISTIC),
+    ("fitted-with-weak-entry", "fitted, weak entry left", _FITTED_WITH_WEAK_ENTRY),
+    ("stack-cautious", "stacked, caution 1.5", _CAREFUL_STACKING),
+)
+
+ROWS: tuple[Row, ...] = (
+    *_PATCHED,
+    Row(
+        "auto",
+        "chosen for each model, replacing",
+        Auto(_keys_of(REPLACEMENTS), replaces=True),
+        purpose="reference",
+    ),
+    Row(
+        "auto-stack",
+        "chosen for each model, stacking allowed",
+        Auto(_keys_of((*REPLACEMENTS, *STACKINGS)), replaces=False),
+        purpose="reference",
+    ),
+    *(
+        Row(f"{patch}-{key}", f"{what}, {title}", rule, patch, "reference")
+        for patch, what in _CONTROLS
+        for key, title, rule in _CONTROLLED
+    ),
+    Row(
+        "no-module",
+        "no module, stacked",
+        OwnFit("no-module", _no_module(1.0), replaces=False),
+        purpose="reference",
+    ),
+    Row(
+        "no-module-cautious",
+        "no module, stacked, caution 1.5",
+        OwnFit("no-module-cautious", _no_module(1.5), replaces=False),
+        purpose="reference",
+    ),
+)
+"""All of them, in the order of the tables."""

@@ -9,13 +9,18 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter
 
-from benchmarks.paper.rows import ROWS, Row
+from benchmarks.paper.rows import ROWS, Auto, Row
 from benchmarks.paper.scores import SuiteScores
 from benchmarks.paper.track import KINDS
 from modularizer.assembly.calibration import Calibration
+from modularizer.assembly.calibrations.fitted import FittedCalibration
 from modularizer.assembly.fitting import Rule, cross_fitted_scores, predicted_labels
 from modularizer.assembly.fusion import Fusion
+from modularizer.assembly.fusions.stacking import Stacking
 from modularizer.metrics import METRICS, ClassMetrics, class_metrics
+
+CHOICE = 1
+"""Which way of choosing `best_row` is; another number makes every choice anew."""
 
 Fits = Mapping[str, Mapping[str, Rule]]
 """From a row's key to model (``suite/target/kind``) to the rule that was fitted."""
@@ -36,15 +41,21 @@ def select(suites: Iterable[SuiteScores]) -> dict[str, Any]:
         ``paper``, ``best_replacement``, ``best`` to keys.
     """
     every = list(suites)
-    rows = {row.key: {"models": _fitted(row, every)} for row in ROWS}
-    replacing = [row for row in ROWS if row.candidate and row.replaces]
-    candidates = [row for row in ROWS if row.candidate]
+    rows: dict[str, Any] = {}
+    for row in ROWS:
+        if isinstance(row.rule, Auto):
+            models = chosen_for_each([rows[key]["models"] for key in row.rule.rows])
+        else:
+            models = _fitted(row, every)
+        rows[row.key] = {"models": models}
+    candidates = [row for row in ROWS if row.purpose == "candidate"]
+    replacing = [row for row in candidates if row.replaces]
     return {
         "rows": rows,
         "chosen": {
             "paper": "paper",
-            "best_replacement": _best(replacing, rows),
-            "best": _best(candidates, rows),
+            "best_replacement": best_row(replacing, rows),
+            "best": best_row(candidates, rows),
         },
     }
 
@@ -67,6 +78,39 @@ def mean_gains(models: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """What patched models gain over weak ones, on average over models."""
     gains = [[one["patched"][name] - one["weak"][name] for name in METRICS] for one in models]
     return dict(zip(METRICS, np.mean(gains, axis=0).tolist(), strict=True))
+
+
+def chosen_for_each(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Model by model, what ``patchbay patch --data`` would choose from rows.
+
+    That is the largest F1 gain among those by which no accuracy is lost over all classes; where
+    there is none, nothing is registered and the weak model stays as it is.
+
+    Args:
+        rows: of each the models, as `select` has them; the first of equals is taken.
+    """
+    found = {}
+    for model in rows[0]:
+        fitted = [row[model] for row in rows]
+        gaining = [one for one in fitted if _gain(one, "f1") > 0 and _gain(one, "accuracy") >= 0]
+        best = max(gaining, key=lambda one: _gain(one, "f1"), default=None)
+        weak = fitted[0]["weak"]
+        found[model] = best or {**_unpatched(), "weak": weak, "patched": weak}
+    return found
+
+
+def _gain(fitted: Mapping[str, Any], metric: str) -> float:
+    return float(fitted["patched"][metric] - fitted["weak"][metric])
+
+
+def _unpatched() -> dict[str, Any]:
+    """The weak model's own scores, as a rule: its own odds of the class, and no module's."""
+    alone = Stacking(renormalise=True, weak_weights=(1.0,))
+    nothing = FittedCalibration(scale=0.0, shift=0.0)
+    return {
+        "fusion": alone.model_dump(mode="json"),
+        "calibrations": [nothing.model_dump(mode="json")],
+    }
 
 
 def _fitted(row: Row, suites: Sequence[SuiteScores]) -> dict[str, Any]:
@@ -94,7 +138,7 @@ def _metrics(labels: Any, predicted: Any, column: int) -> dict[str, float]:
     return asdict(found)
 
 
-def _best(candidates: Sequence[Row], rows: Mapping[str, Any]) -> str:
+def best_row(candidates: Sequence[Row], rows: Mapping[str, Any]) -> str:
     """The row with the largest mean F1 gain of those that harm nobody on average.
 
     That is: recall gains for each kind of weak model, precision gains as much as by the paper's

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.paper.images import TrackImages
 from benchmarks.paper.rows import PATCHES, ROWS
+from benchmarks.paper.selection import CHOICE
 from benchmarks.paper.track import Recipe, Run, Suite
 from benchmarks.paper.workspace import Step
 from modularizer.architectures.catalogue import build_network
@@ -148,6 +149,7 @@ def selection_step(suites: Iterable[SuiteSteps], *, place: str = "") -> Step:
     needs = [step for suite in suites for step in (suite.composed, *suite.scores.values())]
     identity = {
         "rows": [row.identity for row in ROWS],
+        "choice": CHOICE,
         "folds": FOLDS,
         "share": SHARE,
         "ridge": RIDGE,

@@ -113,9 +113,8 @@ def _head(summary: Mapping[str, Any]) -> str:
 
 def _shown(summary: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
     for row in ROWS:
-        found = summary["rows"][row.key]
-        if row.candidate or row.patch in ("random", "strong"):
-            yield row.key, found
+        if row.purpose != "ablation":
+            yield row.key, summary["rows"][row.key]
 
 
 def _head_row(title: str, found: Mapping[str, Any]) -> tuple[str, ...]:
@@ -193,7 +192,7 @@ def _sum(models: Sequence[Judged], side: str) -> str:
 def _ablation(summary: Mapping[str, Any]) -> str:
     rows = []
     for row in ROWS:
-        if row.patch in ("modules", "mirrored"):
+        if row.purpose != "reference":
             found = summary["rows"][row.key]
             rows.append(
                 (

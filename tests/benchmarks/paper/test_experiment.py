@@ -145,9 +145,9 @@ def test_every_row_is_fitted_to_every_weak_model(done: Experiment) -> None:
     for row in selected["rows"].values():
         assert set(row["models"]) == expected
     assert selected["chosen"]["paper"] == "paper"
-    candidates = {row.key for row in ROWS if row.candidate}
+    candidates = {row.key for row in ROWS if row.purpose == "candidate"}
     assert selected["chosen"]["best"] in candidates
-    replacing = {row.key for row in ROWS if row.candidate and row.replaces}
+    replacing = {row.key for row in ROWS if row.purpose == "candidate" and row.replaces}
     assert selected["chosen"]["best_replacement"] in replacing
     assert select(done.validation_scores()) == selected
 
