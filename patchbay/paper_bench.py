@@ -144,6 +144,12 @@ def _show(summary: dict[str, Any]) -> None:
         rows,
         left=2,
     )
+    for name, harms in summary["harms"].items():
+        if harms and name != "paper":
+            say(
+                f"No candidate for {name.replace('_', ' ')} does all that is asked for on "
+                f"validation images; this one falls short in {', '.join(harms)}"
+            )
     say(
         f"Composed of modules with {summary['kernels_kept']:.1%} of the kernels: "
         f"{summary['composed_loss']:+.4f} of accuracy lost (output calibration for both), "

@@ -132,12 +132,15 @@ class Experiment:
         until = None if self.means.seconds is None else time.monotonic() + self.means.seconds
         learning = [self._errand(suite, step) for suite, step in self._learning]
         steps = self.steps()
-        steps.remove(self.selection)
         tally = Tally(steps, {step.name for step in steps if self.workspace.is_done(step)})
         if not self._do(learning, tally, told, until):
             return False
         if not self.workspace.is_done(self.selection):
-            self.workspace.keep(self.selection, Result(select(self.validation_scores()), {}), 0.0)
+            began = time.monotonic()
+            chosen = Result(select(self.validation_scores()), {})
+            seconds = time.monotonic() - began
+            self.workspace.keep(self.selection, chosen, seconds)
+            told(tally.take(self.selection.name, seconds))
         judging = [
             self._errand(suite.suite, step)
             for suite, (composed, scores) in zip(self.suites, self.held_out, strict=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from benchmarks.paper.track import Dataset
 from modularizer.datasets.data_splits import DataSplits
+from modularizer.datasets.held_out import HeldOut
 from modularizer.datasets.published import PublishedSets
 from modularizer.datasets.recipes import read_published
 from modularizer.datasets.weak_sets import DIGITS_STRONG, digits_weak_classes, with_target_class
@@ -33,6 +35,7 @@ class TrackImages:
         self.dataset = dataset
         self.seed = seed
         self.folder = folder
+        self._sealed: dict[str, HeldOut] = {}
 
     @cached_property
     def strong(self) -> DataSplits:
@@ -54,13 +57,13 @@ class TrackImages:
         """What a weak model learns from; all test images of the target class are among them.
 
         Those stand last and in their published order, so that the paper's first 100 can be told
-        from the rest.
+        from the rest. However often this is asked for, test images are given out once.
 
         Raises:
             DataError: if files are missing or broken.
         """
         if self.dataset == "cifar":
-            return with_target_class(
+            found = with_target_class(
                 self._nine,
                 self._whole,
                 target,
@@ -68,7 +71,9 @@ class TrackImages:
                 seed=self.seed,
                 test_images=None,
             )
-        return self._svhn.only(digits_weak_classes(target))
+        else:
+            found = self._svhn.only(digits_weak_classes(target))
+        return replace(found, test=self._sealed.setdefault(target, found.test))
 
     @cached_property
     def _whole(self) -> PublishedSets:

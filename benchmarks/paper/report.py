@@ -80,6 +80,7 @@ def report_of(
     paper = judged["paper"]
     summary = {
         "chosen": dict(chosen),
+        "harms": dict(selection["harms"]),
         **{name: rows[chosen[name]] for name in NAMED},
         "f1_gain_ratio": {
             name: gain_ratio(judged[chosen[name]], paper) for name in NAMED if name != "paper"

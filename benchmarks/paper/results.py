@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.environment import environment
 from benchmarks.paper.experiment import Experiment
 from benchmarks.paper.report import Report, report_of
+from benchmarks.paper.rows import ROWS
 from benchmarks.paper.scores import SuiteScores, publish, read_published
 from benchmarks.paper.selection import select
 from benchmarks.paper.tables import tables_of
@@ -78,6 +79,11 @@ def repeat(folder: Path, out: Path, *, refit: bool = False) -> Report:
     )
     if refit:
         selection = select(validation)
+    elif missing := [row.key for row in ROWS if row.key not in selection["rows"]]:
+        raise DataError(
+            f"{folder / PROTOCOL} has no choices for {', '.join(missing)}, so another version "
+            "wrote it; fit and choose anew (--refit)"
+        )
     found = report_of(
         selection,
         validation,

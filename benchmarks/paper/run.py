@@ -23,6 +23,9 @@ from modularizer.errors import ModularizerError
 from modularizer.progress import Progress
 
 POLL_SECONDS = 0.5
+HELD_OUT_LOG = "held-out.log"
+TELLING = 0.03
+"""The share of the work after which how long it took says how long the rest will take."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +105,10 @@ class Tally:
         return Told(name, None, message, self.done, self.total, self._seconds_left())
 
     def _seconds_left(self) -> float | None:
-        """How long all that is left takes; None before anything is done."""
-        left = sum(self.left.values())
-        did = sum(self.effort.values()) - left
-        return left * (time.monotonic() - self.began) / did if did else None
+        """How long all that is left takes; None before enough is done to tell."""
+        left, whole = sum(self.left.values()), sum(self.effort.values())
+        did = whole - left
+        return left * (time.monotonic() - self.began) / did if did > TELLING * whole else None
 
 
 def run_steps(
@@ -272,6 +275,7 @@ def _seconds_to_perform(errand: Errand, out: Connection, stop: Event, threads: i
     from benchmarks.paper.work import Job, perform
 
     torch.set_num_threads(threads)
+    _log_held_out(errand.folder)
 
     def tell(progress: Progress) -> None:
         out.send(replace(progress, metrics=dict(progress.metrics)))
@@ -288,3 +292,12 @@ def _seconds_to_perform(errand: Errand, out: Connection, stop: Event, threads: i
     for checkpoint in workspace.place(errand.step).glob("*.checkpoint"):
         checkpoint.unlink()
     return seconds
+
+
+def _log_held_out(folder: Path) -> None:
+    """Write down in the workspace when held-out images are given out, and for what."""
+    log = logging.getLogger("modularizer.datasets.held_out")
+    handler = logging.FileHandler(folder / HELD_OUT_LOG, delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)

@@ -38,7 +38,8 @@ def select(suites: Iterable[SuiteScores]) -> dict[str, Any]:
     Returns:
         JSON values: ``rows`` from key to ``models``, each with its rule and, cross-fitted where
         the rule is fitted on these images, its metrics beside the weak model's; ``chosen`` from
-        ``paper``, ``best_replacement``, ``best`` to keys.
+        ``paper``, ``best_replacement``, ``best`` to keys; ``harms`` from these to what such a row
+        does worse than it should, on validation images.
     """
     every = list(suites)
     rows: dict[str, Any] = {}
@@ -50,13 +51,15 @@ def select(suites: Iterable[SuiteScores]) -> dict[str, Any]:
         rows[row.key] = {"models": models}
     candidates = [row for row in ROWS if row.purpose == "candidate"]
     replacing = [row for row in candidates if row.replaces]
+    chosen = {
+        "paper": "paper",
+        "best_replacement": best_row(replacing, rows),
+        "best": best_row(candidates, rows),
+    }
     return {
         "rows": rows,
-        "chosen": {
-            "paper": "paper",
-            "best_replacement": best_row(replacing, rows),
-            "best": best_row(candidates, rows),
-        },
+        "chosen": chosen,
+        "harms": {name: harms(key, rows) for name, key in chosen.items()},
     }
 
 
@@ -139,30 +142,33 @@ def _metrics(labels: Any, predicted: Any, column: int) -> dict[str, float]:
 
 
 def best_row(candidates: Sequence[Row], rows: Mapping[str, Any]) -> str:
-    """The row with the largest mean F1 gain of those that harm nobody on average.
-
-    That is: recall gains for each kind of weak model, precision gains as much as by the paper's
-    rule, and the accuracy on other classes falls neither below that of the paper's rule nor below
-    the weak models'. If none does all that, those that harm fewest go on.
-    """
-    paper = mean_gains(rows["paper"]["models"].values())
-
-    def harms(row: Row) -> int:
-        models = rows[row.key]["models"]
-        gains = mean_gains(models.values())
-        recalls = [
-            mean_gains(one for name, one in models.items() if name.endswith(f"/{kind}"))["recall"]
-            for kind in KINDS
-        ]
-        return sum(
-            (
-                min(recalls) <= 0,
-                gains["precision"] < paper["precision"],
-                gains["others_accuracy"] < max(paper["others_accuracy"], 0),
-            )
-        )
-
-    fewest = min(harms(row) for row in candidates)
-    harmless = [row for row in candidates if harms(row) == fewest]
+    """The row with the largest mean F1 gain of those with the fewest `harms`; mostly none."""
+    fewest = min(len(harms(row.key, rows)) for row in candidates)
+    harmless = [row for row in candidates if len(harms(row.key, rows)) == fewest]
     best = max(harmless, key=lambda row: mean_gains(rows[row.key]["models"].values())["f1"])
     return best.key
+
+
+def harms(key: str, rows: Mapping[str, Any]) -> list[str]:
+    """What a row does worse on average than it should.
+
+    Recall should gain for each kind of weak model, precision as much as by the paper's rule, and
+    the accuracy on other classes as much as by the paper's rule and not fall.
+
+    Args:
+        key: the row's.
+        rows: from key to ``models``, as `select` has them.
+    """
+    paper = mean_gains(rows["paper"]["models"].values())
+    models = rows[key]["models"]
+    gains = mean_gains(models.values())
+    found = []
+    for kind in KINDS:
+        own = [one for name, one in models.items() if name.endswith(f"/{kind}")]
+        if own and mean_gains(own)["recall"] <= 0:
+            found.append(f"recall of {kind} models")
+    if gains["precision"] < paper["precision"]:
+        found.append("precision")
+    if gains["others_accuracy"] < max(paper["others_accuracy"], 0):
+        found.append("other classes")
+    return found

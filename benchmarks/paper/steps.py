@@ -35,6 +35,9 @@ _SCORING_OWN, _SCORING_WEAK = 7.0, 4.0
 """The same of a search, and of scoring the strong network's and a weak model's images with every
 patch; found by how long the small track's steps took, so that time left is about right."""
 
+_CHOOSING = 0.1
+"""What fitting every row takes, as a share of what scoring took."""
+
 _BESIDE = 5e6
 """What an image takes beside a network's multiply-adds, in multiply-adds; found likewise."""
 
@@ -107,15 +110,18 @@ def suite_steps(suite: Suite, images: TrackImages) -> SuiteSteps:
     )
     weak: dict[tuple[str, Run], Step] = {}
     scores = {}
+    judged_by = {"strong": images.strong.test.fingerprint}
     for target in suite.targets:
         data = images.weak(target)
+        judged_by[target] = data.test.fingerprint
+        learnt_from = _learnt_from(data)
         for run in RUNS:
             recipe = suite.recipe(run)
             weak[target, run] = Step(
                 f"{suite.name}/weak/{target}/{run}",
                 "weak",
                 (suite.name, target, run),
-                {**_recipe(recipe), "data": _learnt_from(data), "software": software},
+                {**_recipe(recipe), "data": learnt_from, "software": software},
                 effort=_effort(recipe, data) * recipe.training.epochs * _TRAINING,
             )
         scores[target] = Step(
@@ -134,8 +140,6 @@ def suite_steps(suite: Suite, images: TrackImages) -> SuiteSteps:
         (strong, modules),
         effort=_SCORING_OWN * whole,
     )
-    judged_by = {target: images.weak(target).test.fingerprint for target in suite.targets}
-    judged_by["strong"] = images.strong.test.fingerprint
     return SuiteSteps(suite, strong, modules, weak, composed, scores, judged_by)
 
 
@@ -155,7 +159,14 @@ def selection_step(suites: Iterable[SuiteSteps], *, place: str = "") -> Step:
         "ridge": RIDGE,
         "software": software_versions("scikit-learn"),
     }
-    return Step(_at(place, "selection"), "selection", (), identity, tuple(needs))
+    return Step(
+        _at(place, "selection"),
+        "selection",
+        (),
+        identity,
+        tuple(needs),
+        effort=sum(_CHOOSING * step.effort for step in needs),
+    )
 
 
 def held_out_steps(

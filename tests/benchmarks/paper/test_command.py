@@ -77,6 +77,9 @@ def test_published_scores_are_made_tables_of_again(done: Experiment, tmp_path: P
         (["--only", "simcnn-cifar/cow"], "no weak models 'simcnn-cifar/cow'"),
         (["--refit"], "--refit goes with --scores"),
         (["--scores", "."], "--scores goes with --out"),
+        (["--scores", ".", "--out", "x", "--only", "a/b"], "--only does not go with --scores"),
+        (["--scores", ".", "--out", "x", "--track", "full"], "--track does not go with --scores"),
+        (["--scores", ".", "--out", "x", "--list"], "--list does not go with --scores"),
         (["--time-limit", "0"], "0"),
     ],
 )

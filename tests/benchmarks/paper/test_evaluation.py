@@ -21,7 +21,7 @@ from benchmarks.paper.evaluation import (
 )
 from benchmarks.paper.rows import ROWS, Row
 from benchmarks.paper.scores import STRONG, SuiteScores
-from benchmarks.paper.selection import best_row
+from benchmarks.paper.selection import best_row, harms
 from benchmarks.paper.track import KINDS, Kind
 from modularizer.assembly.calibrations.raw import NoCalibration
 from modularizer.assembly.fitting import BranchScores, Rule
@@ -215,6 +215,11 @@ def test_the_best_row_harms_nobody() -> None:
     ]
     assert best_row(CANDIDATES, {**rows, "quantile": recall_of_one_kind}) == "stack"
     assert best_row(CANDIDATES, {**rows, "quantile": gains(0.3, 0.2, 0.3, 0.02)}) == "quantile"
+    assert harms("quantile", rows) == ["precision"]
+    assert harms("stack", rows) == []
+    assert harms("quantile", {**rows, "quantile": recall_of_one_kind}) == [
+        "recall of simple models"
+    ]
 
 
 def test_where_every_row_harms_somebody_the_one_that_harms_least_is_taken() -> None:

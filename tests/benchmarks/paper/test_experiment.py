@@ -7,17 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.paper import steps
 from benchmarks.paper.experiment import Experiment, Means
 from benchmarks.paper.results import MODELS, PROTOCOL, SUMMARY, TABLES, repeat, write_results
 from benchmarks.paper.rows import ROWS
 from benchmarks.paper.run import Told
-from benchmarks.paper.selection import select
+from benchmarks.paper.selection import chosen_for_each, fits_of, select
 from benchmarks.paper.track import KINDS, TRACKS, load_track
 from modularizer.datasets.held_out import HeldOut
 from modularizer.errors import DataError
-from modularizer.patching import RuleName
+from modularizer.metrics import METRICS
+from modularizer.patching import REPLACEMENTS, STACKINGS, RuleName, best_of, judge
 from tests.benchmarks.paper.conftest import TARGETS, do_here, tiny_track
 
 
@@ -152,6 +154,34 @@ def test_every_row_is_fitted_to_every_weak_model(done: Experiment) -> None:
     assert select(done.validation_scores()) == selected
 
 
+def test_what_is_chosen_for_each_model_is_what_the_command_would_choose(done: Experiment) -> None:
+    (scores,) = done.validation_scores()
+    names = done.workspace.read(done.suites[0].scores["cat"]).facts["class_names"]
+    selected = done.selected()["rows"]["auto-stack"]["models"]
+    for kind in KINDS:
+        given = scores.given("cat", kind, "modules")
+        stored = [scores.stored("cat", "modules")]
+        rules = (*REPLACEMENTS, *STACKINGS)
+        best = best_of(judge(rule, stored, given, tuple(names)) for rule in rules)
+        found = selected[f"tiny-cifar/cat/{kind}"]
+        if best is None:
+            assert found["patched"] == found["weak"]
+        else:
+            assert found["fusion"] == best.rule.fusion.model_dump(mode="json")
+            assert found["patched"]["f1"] == pytest.approx(best.evaluations[0].patched.f1)
+
+
+def test_where_nothing_gains_the_weak_model_stays_as_it_is(done: Experiment) -> None:
+    (scores,) = done.validation_scores()
+    worse = {"weak": dict.fromkeys(METRICS, 0.5), "patched": dict.fromkeys(METRICS, 0.4)}
+    models = chosen_for_each([{"tiny-cifar/cat/simple": worse}])
+    assert models["tiny-cifar/cat/simple"]["patched"] == worse["weak"]
+    rule = fits_of({"rows": {"auto": {"models": models}}})["auto"]["tiny-cifar/cat/simple"]
+    given = scores.given("cat", "simple", "modules")
+    expected = given.weak_logits.softmax(dim=1)
+    assert torch.allclose(rule.scores(given), expected, atol=1e-6)
+
+
 def test_under_and_overfitting_models_are_epochs_of_one_run(done: Experiment) -> None:
     models = done.models()
     for target in TARGETS:
@@ -248,6 +278,18 @@ def test_results_that_are_incomplete_or_broken_are_refused(results: Path, tmp_pa
     (tmp_path / "tiny-cifar-validation.safetensors").write_bytes(b"no scores at all")
     with pytest.raises(DataError, match="holds no published scores"):
         repeat(tmp_path, tmp_path)
+
+
+def test_choices_of_another_version_are_made_anew(results: Path, tmp_path: Path) -> None:
+    for name in (PROTOCOL, "tiny-cifar-validation.safetensors", "tiny-cifar-held-out.safetensors"):
+        shutil.copy(results / name, tmp_path)
+    protocol = json.loads((results / PROTOCOL).read_text())
+    del protocol["selection"]["rows"]["auto"]
+    (tmp_path / PROTOCOL).write_text(json.dumps(protocol))
+    with pytest.raises(DataError, match=r"has no choices for auto, .* \(--refit\)"):
+        repeat(tmp_path, tmp_path / "again")
+    repeat(tmp_path, tmp_path / "again", refit=True)
+    assert (tmp_path / "again" / MODELS).read_bytes() == (results / MODELS).read_bytes()
 
 
 def test_a_step_is_done_again_when_what_makes_it_changes(done: Experiment) -> None:

@@ -10,6 +10,7 @@ from benchmarks.paper.steps import suite_steps
 from benchmarks.paper.track import load_track
 from modularizer.datasets.images import ImageSet
 from modularizer.datasets.weak_sets import DIGITS_STRONG, digits_weak_classes
+from modularizer.errors import DataError
 from tests.benchmarks.paper.conftest import write_images
 
 DIGITS = tuple("0123456789")
@@ -59,3 +60,11 @@ def test_the_full_track_s_steps_are_those_of_the_paper(svhn: TrackImages, images
         assert suite.modules.kernels_budget <= 0.37
         assert suite.target_test_images == (100 if suite.dataset == "cifar" else None)
     assert models == 90
+
+
+def test_held_out_images_are_given_out_once_however_they_are_asked_for(images: Path) -> None:
+    found = TrackImages("cifar", 0, images)
+    assert len(found.weak("cat").test.open("the tables")) == 20 * 10
+    with pytest.raises(DataError, match="were given out for the tables"):
+        found.weak("cat").test.open("another look")
+    found.weak("ship").test.open("the tables of another class")
