@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from benchmarks.environment import environment
 from benchmarks.paper.experiment import Experiment
+from benchmarks.paper.protocol import PROTOCOL, read_protocol
 from benchmarks.paper.report import Report, report_of
 from benchmarks.paper.rows import ROWS
-from benchmarks.paper.scores import SuiteScores, publish, read_published
+from benchmarks.paper.scores import Split, SuiteScores, publish, read_published
 from benchmarks.paper.selection import select
 from benchmarks.paper.tables import tables_of
-from benchmarks.paper.track import Track
 from modularizer.errors import DataError
 from modularizer.whole_files import write_whole
 
-SUMMARY, MODELS, TABLES, PROTOCOL = "summary.json", "models.json", "tables.md", "protocol.json"
-_VALIDATION, _HELD_OUT = "validation", "held-out"
+SUMMARY, MODELS, TABLES = "summary.json", "models.json", "tables.md"
 
 
 def write_results(experiment: Experiment, folder: Path) -> Report:
@@ -45,12 +44,10 @@ def write_results(experiment: Experiment, folder: Path) -> Report:
     }
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / PROTOCOL, protocol)
-    for part, every in (
-        (_VALIDATION, experiment.validation_scores()),
-        (_HELD_OUT, experiment.held_out_scores()),
-    ):
-        for scores in every:
-            publish(scores, folder / f"{scores.suite}-{part}.safetensors")
+    for scores in experiment.validation_scores():
+        publish(scores, _scores_file(folder, scores.suite, "validation"), "validation")
+    for scores in experiment.held_out_scores():
+        publish(scores, _scores_file(folder, scores.suite, "held-out"), "held-out")
     return repeat(folder, folder)
 
 
@@ -67,15 +64,17 @@ def repeat(folder: Path, out: Path, *, refit: bool = False) -> Report:
     Raises:
         DataError: if a file is missing, or not of this form.
     """
-    try:
-        protocol = json.loads((folder / PROTOCOL).read_text())
-        track = Track.model_validate(protocol["track"])
-        selection, decompositions = protocol["selection"], protocol["decompositions"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder} holds no results: {error}") from error
+    if refit and folder.resolve() == out.resolve():
+        raise DataError(f"{folder} says how its rules were chosen; give another folder to refit")
+    track, protocol = read_protocol(folder)
+    selection, decompositions = protocol["selection"], protocol["decompositions"]
+    out.mkdir(parents=True, exist_ok=True)
     validation, held_out = (
-        [read_published(folder / f"{suite.name}-{part}.safetensors") for suite in track.suites]
-        for part in (_VALIDATION, _HELD_OUT)
+        [
+            read_published(_scores_file(folder, suite.name, split), suite, split)
+            for suite in track.suites
+        ]
+        for split in get_args(Split)
     )
     if refit:
         selection = select(validation)
@@ -91,7 +90,6 @@ def repeat(folder: Path, out: Path, *, refit: bool = False) -> Report:
         decompositions,
         target_images={suite.name: suite.target_test_images for suite in track.suites},
     )
-    out.mkdir(parents=True, exist_ok=True)
     _write(found, {**protocol, "selection": selection, "refitted": refit}, held_out, out)
     return found
 
@@ -113,6 +111,10 @@ def _write(
         remark += " Rules were fitted and chosen anew after held-out scores had been published."
     write_whole(folder / TABLES, tables_of(report, remark.strip()).encode())
     save_plots(report, held_out, protocol["selection"], folder)
+
+
+def _scores_file(folder: Path, suite: str, split: Split) -> Path:
+    return folder / f"{suite}-{split}.safetensors"
 
 
 def _write_json(path: Path, value: Any) -> None:

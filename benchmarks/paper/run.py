@@ -262,6 +262,8 @@ def _perform(errand: Errand, out: Connection, stop: Event, threads: int) -> None
         out.send(_seconds_to_perform(errand, out, stop, threads))
     except OutOfTimeError:
         out.send(None)
+    except BrokenPipeError:  # whoever started us is gone; the last checkpoint stays
+        return
     except Exception as error:
         try:
             out.send(error)

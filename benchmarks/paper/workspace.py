@@ -62,7 +62,7 @@ class Result:
 
 
 class Workspace:
-    """A folder of results; a result whose making has changed counts as not there.
+    """A folder of results; one that was changed, or would be made otherwise, is not there.
 
     Args:
         folder: made when something is kept in it.
@@ -93,7 +93,7 @@ class Workspace:
         raw = save({name: tensor.contiguous() for name, tensor in result.tensors.items()})
         place = self.folder / step.name
         write_whole(place / _TENSORS, raw)
-        about = {
+        about: dict[str, Any] = {
             "step": step.name,
             "fingerprint": step.fingerprint,
             "tensors": hashlib.sha256(raw).hexdigest(),
@@ -101,6 +101,7 @@ class Workspace:
             "identity": step.identity,
             "facts": result.facts,
         }
+        about["digest"] = _digest(about)
         write_whole(place / _RESULT, json.dumps(about, indent=1).encode())
 
     def read(self, step: Step) -> Result:
@@ -130,6 +131,12 @@ class Workspace:
         place = self.folder / step.name
         try:
             about = json.loads((place / _RESULT).read_text())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
-        return about if isinstance(about, dict) and (place / _TENSORS).exists() else None
+        whole = isinstance(about, dict) and about.pop("digest", None) == _digest(about)
+        return about if whole and (place / _TENSORS).exists() else None
+
+
+def _digest(about: Mapping[str, Any]) -> str:
+    """Of everything that is kept of a step; the tensors' own digest is in it."""
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()

@@ -105,7 +105,7 @@ def with_target_class(
         as many as there are.
 
     Raises:
-        DataError: if a class is missing.
+        DataError: if a class is missing, or the images are not of one shape.
     """
     nine = cifar100.only(cifar100_weak_classes(target)[:-1]).split(source=source, seed=seed)
     own = cifar10.only([target]).split(source=source, seed=seed)
@@ -133,6 +133,9 @@ def with_target_class(
 
 def _joined(first: ImageSet, second: ImageSet) -> ImageSet:
     """Two sets of different classes as one; the second one's classes come last."""
+    if first.images.shape[1:] != second.images.shape[1:]:
+        shapes = (" x ".join(map(str, one.images.shape[1:])) for one in (first, second))
+        raise DataError(f"images of {' and '.join(shapes)} can't be in one set")
     return ImageSet(
         np.concatenate([first.images, second.images]),
         np.concatenate([first.labels, second.labels + len(first.class_names)]),

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.paper.experiment import Experiment, Means
 from benchmarks.paper.images import TrackImages
+from benchmarks.paper.results import write_results
 from benchmarks.paper.selection import select
 from benchmarks.paper.track import Track
 from benchmarks.paper.work import Job, perform
@@ -115,3 +116,11 @@ def done(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     experiment = Experiment(tiny_track(), tmp_path_factory.mktemp("tiny"), Means(images=images))
     do_here(experiment)
     return experiment
+
+
+@pytest.fixture(scope="session")
+def results(done: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What it leaves for others."""
+    folder = tmp_path_factory.mktemp("results")
+    write_results(done, folder)
+    return folder

@@ -11,13 +11,12 @@ import torch
 
 from benchmarks.paper import steps
 from benchmarks.paper.experiment import Experiment, Means
-from benchmarks.paper.results import MODELS, PROTOCOL, SUMMARY, TABLES, repeat, write_results
+from benchmarks.paper.results import MODELS, SUMMARY, TABLES
 from benchmarks.paper.rows import ROWS
 from benchmarks.paper.run import Told
 from benchmarks.paper.selection import chosen_for_each, fits_of, select
 from benchmarks.paper.track import KINDS, TRACKS, load_track
 from modularizer.datasets.held_out import HeldOut
-from modularizer.errors import DataError
 from modularizer.metrics import METRICS
 from modularizer.patching import REPLACEMENTS, STACKINGS, RuleName, best_of, judge
 from tests.benchmarks.paper.conftest import TARGETS, do_here, tiny_track
@@ -214,13 +213,6 @@ def test_scores_are_those_of_the_networks_they_are_said_to_be_of(done: Experimen
     assert max(kept) <= 0.6 * facts["kernels"]
 
 
-@pytest.fixture(scope="module")
-def results(done: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("results")
-    write_results(done, folder)
-    return folder
-
-
 def test_the_summary_holds_what_others_look_for(results: Path) -> None:
     summary = json.loads((results / SUMMARY).read_text())
     for name in ("best", "best_replacement", "paper"):
@@ -256,42 +248,6 @@ def test_tables_and_pictures_are_there(results: Path) -> None:
         assert (results / picture).stat().st_size > 10_000
 
 
-def test_published_scores_give_the_same_tables_without_a_network(
-    results: Path, tmp_path: Path
-) -> None:
-    for name in (PROTOCOL, "tiny-cifar-validation.safetensors", "tiny-cifar-held-out.safetensors"):
-        shutil.copy(results / name, tmp_path)
-    repeat(tmp_path, tmp_path / "again")
-    for name in (SUMMARY, MODELS, TABLES):
-        assert (tmp_path / "again" / name).read_bytes() == (results / name).read_bytes()
-    repeat(tmp_path, tmp_path / "refitted", refit=True)
-    assert (tmp_path / "refitted" / MODELS).read_bytes() == (results / MODELS).read_bytes()
-    assert json.loads((tmp_path / "refitted" / SUMMARY).read_text())["refitted"] is True
-
-
-def test_results_that_are_incomplete_or_broken_are_refused(results: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no results"):
-        repeat(tmp_path, tmp_path)
-    shutil.copy(results / PROTOCOL, tmp_path)
-    with pytest.raises(DataError, match=r"tiny-cifar-validation\.safetensors holds no published"):
-        repeat(tmp_path, tmp_path)
-    (tmp_path / "tiny-cifar-validation.safetensors").write_bytes(b"no scores at all")
-    with pytest.raises(DataError, match="holds no published scores"):
-        repeat(tmp_path, tmp_path)
-
-
-def test_choices_of_another_version_are_made_anew(results: Path, tmp_path: Path) -> None:
-    for name in (PROTOCOL, "tiny-cifar-validation.safetensors", "tiny-cifar-held-out.safetensors"):
-        shutil.copy(results / name, tmp_path)
-    protocol = json.loads((results / PROTOCOL).read_text())
-    del protocol["selection"]["rows"]["auto"]
-    (tmp_path / PROTOCOL).write_text(json.dumps(protocol))
-    with pytest.raises(DataError, match=r"has no choices for auto, .* \(--refit\)"):
-        repeat(tmp_path, tmp_path / "again")
-    repeat(tmp_path, tmp_path / "again", refit=True)
-    assert (tmp_path / "again" / MODELS).read_bytes() == (results / MODELS).read_bytes()
-
-
 def test_a_step_is_done_again_when_what_makes_it_changes(done: Experiment) -> None:
     suite = done.track.suites[0]
     longer = suite.simple.model_copy(
@@ -321,3 +277,20 @@ def test_a_result_that_was_changed_is_not_read(done: Experiment, tmp_path: Path)
     place.write_bytes(raw)
     with pytest.raises(FileNotFoundError, match="is not what was kept"):
         copy.workspace.read(step)
+
+
+@pytest.mark.parametrize("change", ["{}", "[", "", '{"fingerprint": 1}', "facts"])
+def test_a_result_whose_facts_were_changed_is_not_there(
+    change: str, done: Experiment, tmp_path: Path
+) -> None:
+    copy = Experiment(done.track, tmp_path / "copy", done.means)
+    shutil.copytree(done.workspace.folder, tmp_path / "copy")
+    step = copy.suites[0].modules
+    place = tmp_path / "copy" / step.name / "result.json"
+    if change == "facts":
+        about = json.loads(place.read_text())
+        about["facts"]["diff"] = 0.99
+        change = json.dumps(about)
+    place.write_text(change)
+    assert not copy.workspace.is_done(step)
+    assert copy.workspace.seconds(step) == 0
