@@ -12,9 +12,6 @@ from modularizer.assembly.calibrations.minmax import MinMaxCalibration
 from modularizer.assembly.calibrations.quantile import QuantileCalibration
 from modularizer.assembly.calibrations.raw import NoCalibration
 
-ScoreCalibration = MinMaxCalibration | NoCalibration | QuantileCalibration | LogisticCalibration
-"""Gives a score that takes the place of a probability."""
-
 Calibration = Annotated[
     MinMaxCalibration
     | NoCalibration

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -216,8 +216,7 @@ def fold_of(labels: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int6
     return fold
 
 
-def predicted_labels(scores: Tensor | Sequence[Tensor]) -> NDArray[np.int64]:
-    """The class with the highest score, the first of equals: int64 (N,)."""
-    rows = scores if isinstance(scores, Tensor) else torch.stack(list(scores))
-    found: NDArray[np.int64] = rows.argmax(dim=1).numpy()
+def predicted_labels(scores: Tensor) -> NDArray[np.int64]:
+    """The class with the highest of (N, classes) scores, the first of equals: int64 (N,)."""
+    found: NDArray[np.int64] = scores.argmax(dim=1).numpy()
     return found

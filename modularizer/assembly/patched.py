@@ -30,7 +30,7 @@ class Patch:
 
     @property
     def class_name(self) -> str:
-        """The class whose score is replaced."""
+        """The class that the class module scores, and the weak model knows by the same name."""
         return self.class_module.class_name
 
 
@@ -131,8 +131,9 @@ class PatchedClassifier(nn.Module):
     def changed_by(self, *, weak_label: int, label: int) -> tuple[str, ...]:
         """Which patches moved an answer from ``weak_label`` to ``label`` (class indices).
 
-        An answer can only move if the score of the class it leaves or of the class it reaches
-        was replaced, so those are the patches named; none if the answer stayed.
+        Every fusion leaves the unpatched classes in the weak model's order, so an answer can only
+        move from a patched class or to one; the patches of these two are named, and none if the
+        answer stayed.
         """
         if weak_label == label:
             return ()

@@ -52,5 +52,5 @@ class Replacement(WeakSide):
 
 
 def is_in_log_odds(calibrations: Sequence[Calibration]) -> bool:
-    """Whether scores are log-odds after calibration."""
-    return all(isinstance(one, FittedCalibration) for one in calibrations)
+    """Whether scores are log-odds after calibration; not where there is none."""
+    return bool(calibrations) and all(isinstance(one, FittedCalibration) for one in calibrations)

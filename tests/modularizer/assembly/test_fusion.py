@@ -13,7 +13,7 @@ from modularizer.assembly.calibrations.fitted import FittedCalibration
 from modularizer.assembly.calibrations.logistic import LogisticCalibration
 from modularizer.assembly.calibrations.minmax import MinMaxCalibration
 from modularizer.assembly.fusion import Fusion, require_fitting_fusion
-from modularizer.assembly.fusions.replacement import Replacement
+from modularizer.assembly.fusions.replacement import Replacement, is_in_log_odds
 from modularizer.assembly.fusions.stacking import Stacking
 from modularizer.assembly.fusions.weak_side import weak_log_odds
 from modularizer.errors import PatchError
@@ -91,6 +91,12 @@ def test_every_class_may_be_patched() -> None:
             fusion = Replacement(renormalise=renormalise)
             found = fusion.combine(weak, [0, 1], [calibration] * 2, raw)
             assert torch.isfinite(found).all()
+
+
+def test_scores_that_are_not_there_are_no_log_odds() -> None:
+    assert is_in_log_odds([FITTED, FITTED])
+    assert not is_in_log_odds([FITTED, MINMAX])
+    assert not is_in_log_odds([])
 
 
 def test_stacking_adds_the_weak_model_s_own_log_odds() -> None:
