@@ -50,7 +50,8 @@ class RuleName:
     Attributes:
         calibration: of the class modules' scores.
         fusion: of these with the weak model's.
-        renormalise: whether the weak model's belief in a patched class counts for nothing.
+        renormalise: whether the weak model's belief in a patched class counts for nothing;
+            otherwise it makes the other scores smaller. Stacking always renormalises.
         caution: what a patched class's odds are divided by before they compete; it goes with
             scores that are odds or probabilities, fitted or logistic.
     """
@@ -69,11 +70,14 @@ class RuleName:
         name: str = "stack" if self.fusion == "stack" else self.calibration
         if self.caution != 1:
             name = f"{name}, caution {self.caution:g}"
-        return f"{name}, others renormalised" if self._says_renormalised else name
+        return name + self._weak_side
 
     @property
-    def _says_renormalised(self) -> bool:
-        return self.renormalise and not self.uses_weak_images
+    def _weak_side(self) -> str:
+        """What to say of the weak entry, where it is not dealt with as the calibration does."""
+        if self.fusion == "stack" or self.renormalise == self.uses_weak_images:
+            return ""
+        return ", others renormalised" if self.renormalise else ", weak entry kept"
 
 
 PAPER = RuleName()

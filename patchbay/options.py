@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 from pydantic import BaseModel
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -69,7 +70,23 @@ splits = _stacked(data, image_size, data_seed)
 """Which data, and how it is split: source, size, data_seed."""
 
 optional_splits = _stacked(optional_data, image_size, data_seed)
-"""The same, where data may be left out."""
+"""The same, where data may be left out; the command calls `require_data`."""
+
+
+def require_data(source: str | None) -> None:
+    """Refuse options that say how data is read where the running command was given none.
+
+    Args:
+        source: the data; None for none.
+
+    Raises:
+        click.UsageError: if one was given on the command line all the same.
+    """
+    context = click.get_current_context()
+    for name in ("size", "data_seed"):
+        if source is None and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name.replace('_', '-')} goes with --data")
+
 
 common = _stacked(threads, home, as_json)
 """What nearly every command takes: threads, home, as_json."""

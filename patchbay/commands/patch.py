@@ -47,17 +47,18 @@ NO_GAIN = 4
     "count, by weights fitted on the weak model's validation images; auto: whichever gains more.",
 )
 @click.option(
-    "--renormalise",
-    is_flag=True,
-    help="Leave the patched classes out of the weak model's softmax, so that what it believed of "
-    "them does not make its other scores smaller; fitted and stack always do.",
+    "--renormalise/--keep-weak-entry",
+    default=None,
+    help="Whether the patched classes are left out of the weak model's softmax, so that what it "
+    "believed of them does not make its other scores smaller, or kept in; stack always leaves "
+    "them out [default: as the rule does: fitted leaves them out, the others keep them].",
 )
 @click.option(
     "--caution",
     type=click.FloatRange(min=0, min_open=True),
     help="Divide a patched class's odds by this before they compete: more of its answers are "
     "right and other classes lose less, but fewer of its images are found. For logistic, fitted "
-    "and stack; auto tries some of its own [default: 1].",
+    "and stack; a choice of rules tries some of its own [default: 1].",
 )
 @click.option(
     "--mirrored",
@@ -68,7 +69,7 @@ NO_GAIN = 4
 @click.option(
     "--anyway",
     is_flag=True,
-    help="Register the best rule even where auto finds that none gains.",
+    help="Where rules are chosen from, register the best one even if none gains.",
 )
 @options.common
 def patch(
@@ -78,7 +79,7 @@ def patch(
     source: str | None,
     calibration: str | None,
     fusion: str,
-    renormalise: bool,
+    renormalise: bool | None,
     caution: float | None,
     mirrored: bool,
     anyway: bool,
@@ -94,6 +95,7 @@ def patch(
     to be chosen from, the largest F1 gain wins among those by which no accuracy is lost over all
     classes; if there is none, nothing is registered and the exit code is 4.
     """
+    options.require_data(source)
     chosen = calibration or ("minmax" if source is None and fusion != "stack" else "auto")
     rules = _rules(chosen, fusion, renormalise=renormalise, caution=caution)
     if source is None and any(rule.uses_weak_images for rule in rules):
@@ -103,6 +105,10 @@ def patch(
         )
     if source is None and len(rules) > 1:
         raise click.UsageError("choosing needs images to choose by: give --data")
+    if anyway and len(rules) == 1:
+        raise click.UsageError(
+            f"--anyway goes with a choice of rules; {rules[0]} alone is taken as it is"
+        )
     registry = open_registry(home, threads=threads, addresses=[model, *modules], reads_only=True)
     registry.require_name_for(name, "patched")
     from modularizer.patching import NoGainError
@@ -161,25 +167,30 @@ def patch(
 
 
 def _rules(
-    calibration: str, fusion: str, *, renormalise: bool, caution: float | None
+    calibration: str, fusion: str, *, renormalise: bool | None, caution: float | None
 ) -> tuple[RuleName, ...]:
     from modularizer.patching import REPLACEMENTS, STACKING, STACKINGS, RuleName
 
+    weak_entry = {None: None, True: "--renormalise", False: "--keep-weak-entry"}[renormalise]
     if fusion == "stack":
         if calibration not in ("auto", "fitted"):
             raise click.UsageError(
                 f"--fusion stack fits its own calibration; leave --calibration {calibration} out"
             )
+        if weak_entry:
+            raise click.UsageError(f"--fusion stack always renormalises; leave {weak_entry} out")
         return (replace(STACKING, caution=caution or 1.0),)
+    if caution and fusion == "auto":
+        raise click.UsageError("--caution goes with one rule; --fusion auto tries its own")
     if calibration == "auto":
-        if renormalise or caution:
-            option = "--renormalise" if renormalise else "--caution"
+        if weak_entry or caution:
+            option = weak_entry or "--caution"
             raise click.UsageError(f"{option} goes with a --calibration, not with auto")
         return (*REPLACEMENTS, *STACKINGS) if fusion == "auto" else REPLACEMENTS
     if caution and calibration not in ("logistic", "fitted"):
         raise click.UsageError(f"--caution divides odds, and {calibration} scores are none")
     named: Any = calibration
-    renormalised = renormalise or calibration == "fitted"
+    renormalised = calibration == "fitted" if renormalise is None else renormalise
     rule = RuleName(named, renormalise=renormalised, caution=caution or 1.0)
     return (rule, *STACKINGS) if fusion == "auto" else (rule,)
 

@@ -104,6 +104,12 @@ def test_a_fitted_rule_is_judged_by_images_that_did_not_help_to_fit_it() -> None
         "stack",
         "stack, caution 1.5",
     ]
+    # a way with the weak entry is named where it is not the calibration's own
+    assert [str(name) for name in (RuleName("fitted"), RuleName("minmax", renormalise=True))] == [
+        "fitted, weak entry kept",
+        "minmax, others renormalised",
+    ]
+    assert str(RuleName("fitted", caution=2)) == "fitted, caution 2, weak entry kept"
     fitted = [name.uses_weak_images for name in (*REPLACEMENTS, *STACKINGS)]
     assert fitted == [False] * 4 + [True] * 3
 

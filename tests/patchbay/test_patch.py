@@ -52,23 +52,28 @@ def test_auto_as_a_table_marks_rules_that_saw_the_weak_model_s_images(shop: Shop
 
 
 @pytest.mark.parametrize(
-    ("options", "kind", "fusion"),
+    ("options", "kind", "fusion", "renormalised"),
     [
-        (["--calibration", "quantile"], "quantile", "replace"),
-        (["--calibration", "logistic", "--renormalise"], "logistic", "replace"),
-        (["--calibration", "fitted"], "fitted", "replace"),
-        (["--fusion", "stack"], "fitted", "stack"),
-        (["--fusion", "stack", "--caution", "2", "--mirrored"], "fitted", "stack"),
+        (["--calibration", "quantile"], "quantile", "replace", False),
+        (["--calibration", "logistic", "--keep-weak-entry"], "logistic", "replace", False),
+        (["--calibration", "logistic", "--renormalise"], "logistic", "replace", True),
+        (["--calibration", "fitted"], "fitted", "replace", True),
+        (["--calibration", "fitted", "--renormalise"], "fitted", "replace", True),
+        (["--calibration", "fitted", "--keep-weak-entry"], "fitted", "replace", False),
+        (["--fusion", "stack"], "fitted", "stack", True),
+        (["--fusion", "stack", "--caution", "2", "--mirrored"], "fitted", "stack", True),
     ],
 )
 def test_every_rule_can_be_asked_for_registered_and_served(
-    shop: Shop, digit_files: Path, options: list[str], kind: str, fusion: str
+    shop: Shop, digit_files: Path, options: list[str], kind: str, fusion: str, renormalised: bool
 ) -> None:
     made = shop.run(*patch(shop, "--data", "digits", *options, "--json")).json
     manifest = shop.run("show", made["uri"], "--json").json["manifest"]
     assert [row["calibration"]["kind"] for row in manifest["patches"]] == [kind]
     assert manifest["fusion"]["kind"] == fusion
-    assert manifest["fusion"]["renormalise"] == (kind != "quantile")
+    assert manifest["fusion"]["renormalise"] == renormalised
+    own_way = fusion == "stack" or renormalised == (kind == "fitted")
+    assert ("weak entry" in made["rule"] or "renormalised" in made["rule"]) == (not own_way)
     assert manifest["mirrored"] == ("--mirrored" in options)
     (answer, *_) = shop.run("predict", made["uri"], str(digit_files), "--json").json["predictions"]
     total = sum(answer["scores"].values())
@@ -87,17 +92,20 @@ def test_mirrored_modules_answer_for_an_image_and_its_mirror_image_alike(
     # raw scores, so that what the weak model sees makes no difference to them
     options = ["--data", "digits", "--calibration", "none", "--json"]
     scores = {}
-    for way in ("--mirrored", "--anyway"):
-        made = shop.run(*patch(shop, *options, way, name="ways")).json["uri"]
+    shown = {}
+    for way in ("mirrored", "plain"):
+        flags = ["--mirrored"] if way == "mirrored" else []
+        made = shop.run(*patch(shop, *options, *flags, name="ways")).json["uri"]
+        shown[way] = "as they are and mirrored" in shop.run("show", made).out
         for name in files:
             ran = shop.run("predict", made, str(tmp_path / f"{name}.npy"), "--json").json
             scores[way, name] = [row["scores"]["1"] for row in ran["predictions"]]
-    assert scores["--mirrored", "as_is"] == pytest.approx(scores["--mirrored", "mirrored"])
-    once, other = (scores["--anyway", name] for name in files)
+    assert scores["mirrored", "as_is"] == pytest.approx(scores["mirrored", "mirrored"])
+    once, other = (scores["plain", name] for name in files)
     mean = np.mean([once, other], axis=0)
-    assert scores["--mirrored", "as_is"] == pytest.approx(mean, abs=1e-4)
+    assert scores["mirrored", "as_is"] == pytest.approx(mean, abs=1e-4)
     assert once != pytest.approx(other, abs=1e-2)
-    assert "as they are and mirrored" not in shop.run("show", made).out
+    assert shown == {"mirrored": True, "plain": False}
 
 
 def test_without_data_the_paper_s_rule_is_registered_unjudged(shop: Shop) -> None:
@@ -118,8 +126,24 @@ def test_without_data_the_paper_s_rule_is_registered_unjudged(shop: Shop) -> Non
         (["--calibration", "minmax", "--fusion", "auto"], "give --data"),
         (["--data", "digits", "--fusion", "stack", "--calibration", "minmax"], "fits its own"),
         (["--data", "digits", "--renormalise"], "not with auto"),
+        (["--data", "digits", "--keep-weak-entry"], "--keep-weak-entry goes with a --calibration"),
+        (["--data", "digits", "--fusion", "stack", "--renormalise"], "always renormalises"),
+        (["--data", "digits", "--fusion", "stack", "--keep-weak-entry"], "always renormalises"),
         (["--data", "digits", "--caution", "2"], "not with auto"),
         (["--data", "digits", "--caution", "2", "--calibration", "minmax"], "minmax scores are"),
+        (
+            ["--data", "digits", "--fusion", "auto", "--calibration", "fitted", "--caution", "2"],
+            "--caution goes with one rule",
+        ),
+        (["--data", "digits", "--fusion", "auto", "--caution", "2"], "goes with one rule"),
+        (["--anyway"], "--anyway goes with a choice"),
+        (
+            ["--data", "digits", "--calibration", "fitted", "--anyway"],
+            "--anyway goes with a choice",
+        ),
+        (["--data", "digits", "--fusion", "stack", "--anyway"], "--anyway goes with a choice"),
+        (["--data-seed", "0"], "--data-seed goes with --data"),
+        (["--size", "8"], "--size goes with --data"),
         (["--data", "digits", "--caution", "0", "--calibration", "fitted"], "0"),
         (["--data", "digits", "--calibration", "sigmoid"], "sigmoid"),
     ],
