@@ -294,11 +294,13 @@ class Choice:
         chosen: the rule.
         judged: all that could be fitted.
         failed: from the others' names to the reason.
+        none_gained: of several rules none gained; what is chosen is the best of them anyway.
     """
 
     chosen: JudgedRule
     judged: tuple[JudgedRule, ...]
     failed: Mapping[str, str]
+    none_gained: bool = False
 
 
 def choose_rule(
@@ -312,6 +314,10 @@ def choose_rule(
 ) -> Choice:
     """Choose the rule by which a patch gains most.
 
+    Where several classes are patched, the log-odds of each are fitted against all other classes,
+    patched ones among them, and then compete in one softmax with each other and with the weak
+    side. What counts is the mean gain: one class may lose where the mean gains.
+
     Args:
         weak: the weak model.
         class_modules: one for each class to patch.
@@ -324,6 +330,7 @@ def choose_rule(
     Raises:
         PatchError: if a module's class is unknown to the weak model, or is patched twice.
         CalibrationError: if no rule can be fitted.
+        DataError: if a patched class has no image, or there is no other.
         NoGainError: if none gains and one must.
     """
     if images is None:
@@ -346,7 +353,9 @@ def choose_rule(
     best = best_of(judged)
     if best is None and must_gain:
         raise NoGainError(judged, failed)
-    return Choice(best or max(judged, key=lambda one: one.f1_gain), tuple(judged), failed)
+    chosen = best or max(judged, key=lambda one: one.f1_gain)
+    none_gained = best is None and len(rules) > 1
+    return Choice(chosen, tuple(judged), failed, none_gained=none_gained)
 
 
 def best_of(judged: Iterable[JudgedRule]) -> JudgedRule | None:
@@ -366,16 +375,25 @@ def best_of(judged: Iterable[JudgedRule]) -> JudgedRule | None:
 
 
 def choice_evidence(choice: Choice) -> dict[str, Any]:
-    """What a choice was made by, as JSON values."""
+    """What a choice was made by, as JSON values.
+
+    ``registered_anyway`` is true where none of several rules gained: an ``--anyway`` overruled
+    the refusal to choose.
+    """
     return {
+        "registered_anyway": choice.none_gained,
         "validation": [asdict(one) for one in choice.chosen.evaluations],
-        "rules": [rule_evidence(one) for one in choice.judged if one.evaluations],
+        "rules": [
+            {**rule_evidence(one), "validation": [asdict(shown) for shown in one.evaluations]}
+            for one in choice.judged
+            if one.evaluations
+        ],
         "rules_that_failed": dict(choice.failed),
     }
 
 
 def rule_evidence(judged: JudgedRule) -> dict[str, Any]:
-    """A rule and what validation images say of it, as JSON values."""
+    """A rule and its gains on validation images, the means over classes, as JSON values."""
     return {
         "rule": str(judged.name),
         "uses_weak_images": judged.name.uses_weak_images,
@@ -384,7 +402,6 @@ def rule_evidence(judged: JudgedRule) -> dict[str, Any]:
         "f1_gain": judged.f1_gain,
         "others_gain": judged.others_gain,
         "accuracy_gain": judged.accuracy_gain,
-        "validation": [asdict(one) for one in judged.evaluations],
     }
 
 

@@ -261,6 +261,7 @@ def run_patch(
     Raises:
         PatchError: if a module's class is unknown to the weak model, or is patched twice.
         CalibrationError: if no rule can be fitted.
+        DataError: if a patched class has no validation image, or there is no other.
         NoGainError: if none gains and one must.
     """
     class_modules = [

@@ -22,8 +22,16 @@ def fractions(evaluation: PatchEvaluation, side: str) -> dict[str, float]:
     return {name: getattr(metrics, name) for name in SHOWN}
 
 
+def may_be_chance(evaluation: PatchEvaluation) -> bool:
+    """Whether the 95 % interval of the F1 gain reaches 0 or below it."""
+    return evaluation.gain_spread["f1"].low <= 0
+
+
 def as_json(evaluation: PatchEvaluation) -> dict[str, Any]:
-    """One evaluation as JSON values, with the 95 % interval of each gain."""
+    """One evaluation as JSON values, with the 95 % interval of each gain.
+
+    ``may_be_chance`` says of the F1 gain what `may_be_chance` does.
+    """
     return {
         "target": evaluation.target,
         "images": evaluation.images,
@@ -34,6 +42,7 @@ def as_json(evaluation: PatchEvaluation) -> dict[str, Any]:
             name: [evaluation.gain_spread[name].low, evaluation.gain_spread[name].high]
             for name in SHOWN
         },
+        "may_be_chance": may_be_chance(evaluation),
         "fixes": evaluation.fixes,
         "regressions": evaluation.regressions,
     }
@@ -58,6 +67,33 @@ def show_comparison(title: str, evaluations: Sequence[PatchEvaluation]) -> None:
         ],
         left=2,
     )
+
+
+def doubts(evaluations: Sequence[PatchEvaluation]) -> list[str]:
+    """What a table of gains may let one overlook, a sentence each.
+
+    Args:
+        evaluations: one a patched class.
+
+    Returns:
+        For each class whose F1 gain may be chance, and each that loses where the mean gains.
+    """
+    gains = [one.patched.f1 - one.weak.f1 for one in evaluations]
+    found = []
+    for one, gain in zip(evaluations, gains, strict=True):
+        spread = one.gain_spread["f1"]
+        interval = f"{spread.low:+.3f} to {spread.high:+.3f}"
+        if gain < 0 < sum(gains):
+            found.append(
+                f"Class {one.target} loses although the mean gains: {gain:+.3f} F1 ({interval})."
+            )
+        elif gain > 0 and may_be_chance(one):
+            end = "below 0" if spread.low < 0 else "0"
+            found.append(
+                f"The interval of the F1 gain of class {one.target}, {interval}, reaches {end}: on "
+                "these images the gain may be chance."
+            )
+    return found
 
 
 def _cell(one: PatchEvaluation, name: str) -> Text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from patchbay.console import emit, say, table
 from patchbay.session import load_splits, open_registry
 
 if TYPE_CHECKING:
-    from modularizer.patching import JudgedRule, RuleName
+    from modularizer.patching import Choice, JudgedRule, NoGainError, RuleName
 
 NO_GAIN = 4
 """Exit code where no rule gains and nothing was registered."""
@@ -139,30 +140,22 @@ def patch(
     except NoGainError as error:
         _tell_no_gain(error, as_json=as_json)
         raise SystemExit(NO_GAIN) from None
-    chosen_rule = made.choice.chosen
     if as_json:
         emit(
             {
                 "uri": made.uri,
                 "split": None if data is None else "validation",
-                "rule": str(chosen_rule.name),
+                "rule": str(made.choice.chosen.name),
                 "mirrored": mirrored,
-                "fusion": chosen_rule.rule.fusion.model_dump(),
+                "fusion": made.choice.chosen.rule.fusion.model_dump(),
+                "registered_anyway": made.choice.none_gained,
                 "targets": [comparison.as_json(one) for one in made.validation],
                 "rules": [_rule_as_json(one) for one in made.choice.judged if one.evaluations],
                 "rules_that_failed": dict(made.choice.failed),
             }
         )
         return
-    if data is None:
-        say(f"{made.uri}, by the rule {chosen_rule.name}; no images were given to judge it by.")
-    else:
-        _show_rules(made.choice.judged, dict(made.choice.failed), str(chosen_rule.name))
-        comparison.show_comparison(
-            f"{made.uri} ({chosen_rule.name}) on validation images", made.validation
-        )
-        if chosen_rule.f1_gain <= 0:
-            say("The patch gains nothing on these images.")
+    _show(made.uri, made.choice)
     say(f"Next: patchbay promote {made.uri} --alias champion")
 
 
@@ -195,7 +188,28 @@ def _rules(
     return (rule, *STACKINGS) if fusion == "auto" else (rule,)
 
 
-def _tell_no_gain(error: Any, *, as_json: bool) -> None:
+def _show(uri: str, choice: Choice) -> None:
+    """What was registered, and what is to be thought of its gain."""
+    chosen = choice.chosen
+    if not chosen.evaluations:
+        say(f"{uri}, by the rule {chosen.name}; no images were given to judge it by.")
+        return
+    _show_rules(choice.judged, choice.failed, str(chosen.name))
+    comparison.show_comparison(f"{uri} ({chosen.name}) on validation images", chosen.evaluations)
+    if choice.none_gained:
+        say("No rule gained and kept the accuracy over all classes; registered anyway.")
+    if chosen.f1_gain <= 0:
+        say("The patch gains nothing on these images.")
+    for doubt in comparison.doubts(chosen.evaluations):
+        say(doubt)
+    if chosen.f1_gain > 0 and len(choice.judged) > 1:
+        say(
+            f"The best of {len(choice.judged)} rules on the same images looks somewhat better than "
+            "it is; `patchbay evaluate` judges it on held-out ones."
+        )
+
+
+def _tell_no_gain(error: NoGainError, *, as_json: bool) -> None:
     if as_json:
         emit(
             {
@@ -216,17 +230,15 @@ def _tell_no_gain(error: Any, *, as_json: bool) -> None:
 
 
 def _rule_as_json(judged: JudgedRule) -> dict[str, Any]:
-    return {
-        "rule": str(judged.name),
-        "uses_weak_images": judged.name.uses_weak_images,
-        "f1_gain": judged.f1_gain,
-        "others_gain": judged.others_gain,
-        "accuracy_gain": judged.accuracy_gain,
-        "targets": [comparison.as_json(one) for one in judged.evaluations],
-    }
+    from modularizer.patching import rule_evidence
+
+    targets = [comparison.as_json(one) for one in judged.evaluations]
+    return {**rule_evidence(judged), "targets": targets}
 
 
-def _show_rules(judged: Any, failed: dict[str, str], chosen: str | None) -> None:
+def _show_rules(
+    judged: Sequence[JudgedRule], failed: Mapping[str, str], chosen: str | None
+) -> None:
     if len(judged) + len(failed) < 2:
         return
     rows = [

@@ -29,16 +29,19 @@ from modularizer.patching import (
     REPLACEMENTS,
     STACKING,
     STACKINGS,
+    Choice,
     JudgedRule,
     NoGainError,
     RuleName,
     best_of,
     branch_scores,
+    choice_evidence,
     choose_rule,
     evaluate_scores,
     fit_of,
     fit_strong_side,
     judge,
+    rule_evidence,
 )
 from tests.modularizer.bars import DATA, NAMES, parts, strong
 
@@ -228,6 +231,25 @@ def test_nothing_is_chosen_where_nothing_gains() -> None:
     assert [one.name for one in error.value.judged] == list(REPLACEMENTS)
     anyway = choose_rule(weak, modules, stored, images)
     assert anyway.chosen.f1_gain == max(one.f1_gain for one in anyway.judged) <= 0
+    assert anyway.none_gained
+    assert choice_evidence(anyway)["registered_anyway"] is True
+    alone = choose_rule(weak, modules, stored, images, [PAPER])
+    assert alone.chosen.f1_gain <= 0
+    assert not alone.none_gained  # nothing was to be chosen
+
+
+def test_evidence_is_each_rule_s_gains_beside_what_it_gives_for_each_class() -> None:
+    given = scores_of_a_useful_module()
+    judged = tuple(judged_by(name, given) for name in (PAPER, STACKING))
+    found = choice_evidence(Choice(judged[1], judged, {"quantile": "why"}))
+    assert found["registered_anyway"] is False
+    assert found["rules_that_failed"] == {"quantile": "why"}
+    assert [row["rule"] for row in found["rules"]] == ["minmax", "stack"]
+    assert found["validation"] == found["rules"][1]["validation"]
+    for row, one in zip(found["rules"], judged, strict=True):
+        (shown,) = row["validation"]
+        assert shown["patched"]["f1"] - shown["weak"]["f1"] == row["f1_gain"] == one.f1_gain
+        assert {**row, "validation": []} == {**rule_evidence(one), "validation": []}
 
 
 def test_a_rule_that_fails_is_left_out_and_the_reason_kept() -> None:

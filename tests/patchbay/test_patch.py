@@ -39,6 +39,7 @@ def test_auto_takes_the_rule_that_gains_most_and_keeps_what_it_chose_from(shop: 
     evidence = shop.run("show", found["uri"], "--json").json["evidence"]
     kept = {row["rule"]: row["f1_gain"] for row in evidence["rules"]}
     assert kept == {name: row["f1_gain"] for name, row in rules.items()}
+    assert (found["registered_anyway"], evidence["registered_anyway"]) == (False, False)
     assert "fusion" in shop.run("show", found["uri"]).out
 
 
@@ -49,6 +50,8 @@ def test_auto_as_a_table_marks_rules_that_saw_the_weak_model_s_images(shop: Shop
     assert lines["fitted"].split()[1] == "*"
     assert "*" not in lines["minmax"]
     assert "stack" not in lines
+    assert "may be chance" not in shown
+    assert "The best of 5 rules on the same images looks somewhat better than it is" in shown
 
 
 @pytest.mark.parametrize(
@@ -156,6 +159,46 @@ def test_what_can_not_be_done_is_said_at_once(shop: Shop, options: list[str], sa
 
 
 @pytest.fixture(scope="module")
+def one_fix(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real digits, of which the paper's rule sets one right and changes no other answer."""
+    from PIL import Image
+
+    from modularizer.datasets.digits import read_digits
+
+    root = tmp_path_factory.mktemp("one-fix") / "few"
+    digits = read_digits().only(["7", "8", "1"])
+    np.save(root.parent / "all.npy", digits.images)
+    ran = shop.run("predict", shop.patched, str(root.parent / "all.npy"), "--json")
+    weak, patched = (
+        np.array([digits.class_index(row[key]) for row in ran.json["predictions"]])
+        for key in ("weak_label", "label")
+    )
+    own, kept = digits.labels == digits.class_index("1"), weak == patched
+    fixed = np.flatnonzero(own & ~kept & (patched == digits.labels))[:1]
+    right = np.flatnonzero(own & kept & (weak == digits.labels))[:3]
+    others = np.flatnonzero(~own & kept)[:20]
+    assert (len(fixed), len(right)) == (1, 3)
+    for part in ("train", "validation", "test"):
+        for index in (*fixed, *right, *others):
+            folder = root / part / digits.class_names[digits.labels[index]]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(digits.images[index, :, :, 0]).save(folder / f"{index}.png")
+    return root
+
+
+def test_a_gain_of_one_image_is_said_to_be_perhaps_chance(shop: Shop, one_fix: Path) -> None:
+    asked = patch(shop, "--data", str(one_fix), "--calibration", "minmax", name="lucky")
+    (target,) = shop.run(*asked, "--json").json["targets"]
+    assert (target["fixes"], target["regressions"]) == (1, 0)
+    assert target["patched"]["f1"] > target["weak"]["f1"]
+    assert target["gain_interval"]["f1"][0] == 0
+    assert target["may_be_chance"] is True
+    shown = shop.run(*asked).out
+    assert "reaches 0: on these images the gain may be chance" in shown
+    assert "looks somewhat better" not in shown  # it is one rule, not the best of several
+
+
+@pytest.fixture(scope="module")
 def nothing_to_gain(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Real digits of the weak model's classes, all of which it gets right already."""
     from modularizer.datasets.digits import read_digits
@@ -195,4 +238,8 @@ def test_where_nothing_gains_nothing_is_registered_unless_anyway(
     assert anyway.code == 0, anyway.err
     evidence = shop.run("show", anyway.json["uri"], "--json").json["evidence"]
     assert [row["rule"] for row in evidence["rules"]] == REPLACING
-    assert "gains nothing on these images" in shop.run(*asked, "--anyway").out
+    assert (anyway.json["registered_anyway"], evidence["registered_anyway"]) == (True, True)
+    shown = shop.run(*asked, "--anyway").out
+    assert "No rule gained" in shown
+    assert "gains nothing on these images" in shown
+    assert "looks somewhat better" not in shown
