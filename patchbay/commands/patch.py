@@ -14,7 +14,9 @@ from patchbay.console import emit, say, table
 from patchbay.session import load_splits, open_registry
 
 if TYPE_CHECKING:
+    from modularizer.datasets.data_splits import DataSplits
     from modularizer.patching import Choice, JudgedRule, NoGainError, RuleName
+    from registry.manifest import Origin
 
 NO_GAIN = 4
 """Exit code where no rule gains and nothing was registered."""
@@ -125,6 +127,9 @@ def patch(
     data = None
     if source is not None:
         data = load_splits(source, seed=data_seed, size=size, classes=weak.class_names)
+        warning = other_splits(registry.manifest(weak_version.uri).origin, data)
+        if warning is not None:
+            click.echo(f"warning: {warning}", err=True)
     try:
         made = run_patch(
             weak,
@@ -157,6 +162,33 @@ def patch(
         return
     _show(made.uri, made.choice)
     say(f"Next: patchbay promote {made.uri} --alias champion")
+
+
+def other_splits(origin: Origin, data: DataSplits) -> str | None:
+    """Why validation images may be among those that a weak model has learnt from.
+
+    Args:
+        origin: what the weak model was made with.
+        data: splits with its classes.
+
+    Returns:
+        A sentence; None if the splits are those that it was trained with, if it was trained with
+        data of another name, or if nothing is known of its data.
+    """
+    if origin.data_source != data.source or not origin.data_source:
+        return None
+    if origin.data_fingerprint in ("", data.fingerprint):
+        return None
+    trained, here = origin.settings.get("data_seed"), data.seed
+    which = (
+        f"other splits of {data.source} (those of --data-seed {trained}, not {here})"
+        if trained not in (None, here)
+        else f"other images, sizes or splits of {data.source}"
+    )
+    return (
+        f"the weak model was trained with {which}, so images that it has learnt from may be among "
+        "the validation ones"
+    )
 
 
 def _rules(

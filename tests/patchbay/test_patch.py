@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from patchbay.commands.patch import NO_GAIN
+from modularizer.datasets.data_splits import DataSplits
+from modularizer.datasets.recipes import load_data
+from patchbay.commands.patch import NO_GAIN, other_splits
+from registry.manifest import Origin
 from tests.patchbay.running import Shop
 
 REPLACING = ["minmax", "quantile", "logistic", "logistic, caution 3", "fitted"]
@@ -158,6 +163,61 @@ def test_what_can_not_be_done_is_said_at_once(shop: Shop, options: list[str], sa
     assert "models:/never" not in shop.run("list", "--json").out
 
 
+def trained_with(data: DataSplits, **changed: Any) -> Origin:
+    known = {
+        "settings": {"data_seed": data.seed},
+        "data_source": data.source,
+        "data_fingerprint": data.fingerprint,
+    }
+    return Origin.model_validate({"seed": 0, "software": {}, **known, **changed})
+
+
+def test_other_splits_than_the_weak_model_s_are_warned_of() -> None:
+    first, second = (load_data("digits", seed=seed, classes=["7", "8", "1"]) for seed in (0, 3))
+    assert other_splits(trained_with(first), first) is None
+    told = other_splits(trained_with(second), first)
+    assert told is not None
+    assert "other splits of digits (those of --data-seed 3, not 0)" in told
+    # the same seed, and yet other images: the file or its size has changed
+    told = other_splits(trained_with(first, data_fingerprint="0" * 64), first)
+    assert told is not None
+    assert "--data-seed" not in told
+    assert "other images, sizes or splits of digits" in told
+    assert other_splits(trained_with(second, settings={}), first) is not None
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        {"data_source": "other.npz"},
+        {"data_source": "", "data_fingerprint": "", "settings": {}},
+        {"data_fingerprint": ""},
+    ],
+)
+def test_where_the_weak_model_s_splits_are_not_known_nothing_is_warned_of(
+    unknown: dict[str, Any],
+) -> None:
+    data = load_data("digits", classes=["7", "8", "1"])
+    other = replace(data, source="")
+    for here in (data, other):
+        assert (
+            other_splits(trained_with(data, **{"data_fingerprint": "0" * 64, **unknown}), here)
+            is None
+        )
+
+
+def test_patch_warns_of_a_seed_that_the_weak_model_was_not_trained_with(shop: Shop) -> None:
+    asked = patch(shop, "--data", "digits", "--calibration", "minmax", "--json", name="seeds")
+    assert shop.run(*asked).err == ""
+    ran = shop.run(*asked, "--data-seed", "1")
+    assert ran.code == 0
+    (line,) = ran.err.splitlines()
+    assert line.startswith("warning: the weak model was trained with other splits of digits")
+    assert "--data-seed 0, not 1" in line
+    assert "validation" in line
+    assert ran.json["split"] == "validation"
+
+
 @pytest.fixture(scope="module")
 def one_fix(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Real digits, of which the paper's rule sets one right and changes no other answer."""
@@ -188,7 +248,9 @@ def one_fix(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_gain_of_one_image_is_said_to_be_perhaps_chance(shop: Shop, one_fix: Path) -> None:
     asked = patch(shop, "--data", str(one_fix), "--calibration", "minmax", name="lucky")
-    (target,) = shop.run(*asked, "--json").json["targets"]
+    ran = shop.run(*asked, "--json")
+    assert ran.err == ""  # data of another name than the weak model's
+    (target,) = ran.json["targets"]
     assert (target["fixes"], target["regressions"]) == (1, 0)
     assert target["patched"]["f1"] > target["weak"]["f1"]
     assert target["gain_interval"]["f1"][0] == 0
