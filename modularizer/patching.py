@@ -353,7 +353,7 @@ def choose_rule(
     best = best_of(judged)
     if best is None and must_gain:
         raise NoGainError(judged, failed)
-    chosen = best or max(judged, key=lambda one: one.f1_gain)
+    chosen = best or max(judged, key=lambda one: (one.f1_gain, one.accuracy_gain))
     none_gained = best is None and len(rules) > 1
     return Choice(chosen, tuple(judged), failed, none_gained=none_gained)
 

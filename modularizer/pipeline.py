@@ -166,7 +166,8 @@ def run_decomposition(
 
     Args:
         strong: the strong classifier, on the device where candidates are to run.
-        data: splits with its classes; calibrations are fitted on the training images.
+        data: splits with its classes; calibrations are fitted on training images of each class, the
+            logistic one on validation images.
         name: the strong model's registered name.
         strong_uri: its address, for the lineage.
         settings: how to search.

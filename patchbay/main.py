@@ -20,6 +20,7 @@ from patchbay.commands.promote import promote
 from patchbay.commands.serve import serve
 from patchbay.commands.train import train
 
+_LONGEST = 200  # characters of a wrong value that a message repeats
 INTERRUPTED = 130  # what a shell reports for a process that Ctrl-C ended
 
 
@@ -83,7 +84,7 @@ def _explained(error: Exception) -> str:
 
     if isinstance(error, ValidationError):
         return "; ".join(
-            f"{'.'.join(map(str, one['loc']))}: {one['msg']}, found {one['input']!r}"
+            f"{'.'.join(map(str, one['loc']))}: {one['msg']}, found {_shortened(one['input'])}"
             if one["loc"]
             else one["msg"].removeprefix("Value error, ")
             for one in error.errors()
@@ -94,6 +95,11 @@ def _explained(error: Exception) -> str:
         f"{type(error).__name__}: {error}. Nobody foresaw this, so it is a defect of patchbay; "
         "PATCHBAY_DEBUG=1 shows where it happened"
     )
+
+
+def _shortened(value: object) -> str:
+    found = repr(value)
+    return found if len(found) <= _LONGEST else f"{found[:_LONGEST]}..."
 
 
 def _end(number: int, _: object) -> None:

@@ -98,7 +98,7 @@ def _experiment(asked: Asked, means: Means) -> Experiment:
         raise click.BadParameter(
             f"no track {name!r}; there are {', '.join(TRACKS)}, or give a TOML file"
         ) from error
-    except (TOMLDecodeError, UnicodeDecodeError) as error:
+    except (TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise click.BadParameter(f"{name} is no TOML: {error}") from error
     except LookupError as error:
         raise click.BadParameter(str(error.args[0])) from error

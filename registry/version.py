@@ -26,7 +26,7 @@ class Version:
         kind: strong, weak, class_module or patched.
         aliases: those that point here, sorted.
         class_names: the classes it scores, in output order; one for a class module.
-        patched_classes: the classes whose score is replaced; empty unless it is patched.
+        patched_classes: the classes that have a patch; empty unless it is patched.
         created: when, in UTC.
         metrics: those stored in its bundle, and the counts of its cost (kernels, parameters,
             multiply_adds) unless it is patched.

@@ -193,8 +193,15 @@ def cross_fitted_scores(
         float32 (N, classes), in the order of the images.
 
     Raises:
-        CalibrationError: if a fit fails on its folds.
+        CalibrationError: if there are too few images, or a fit fails on its folds.
     """
+    for column in given.columns:
+        own = int((given.labels == column).sum())
+        if min(own, len(given) - own) < 2:
+            raise CalibrationError(
+                "cross-fitting needs two images or more of each patched class and of others; found "
+                f"{own} and {len(given) - own}"
+            )
     fold = fold_of(given.labels, folds, seed)
     scores = torch.empty_like(given.weak_logits)
     for one in range(folds):

@@ -53,7 +53,7 @@ from patchbay import options, paper_bench
 @click.option("--list", "listing", is_flag=True, help="Say what the steps are, and what is done.")
 @click.option(
     "--time-limit",
-    type=click.FloatRange(0, min_open=True),
+    type=options.FiniteRange(0, min_open=True),
     metavar="MINUTES",
     help="Stop after about that long; the same command goes on.",
 )

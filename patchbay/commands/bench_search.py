@@ -33,7 +33,7 @@ from patchbay import options, search_bench
 )
 @click.option(
     "--reference-share",
-    type=click.FloatRange(0.1, 1),
+    type=options.FiniteRange(0.1, 1),
     help="Share of the plain work that is done and timed; the rest is scaled up from it "
     "[default: 1; with --stage bracket 0.1].",
 )
@@ -55,7 +55,7 @@ from patchbay import options, search_bench
 )
 @click.option(
     "--width-multiplier",
-    type=click.FloatRange(0, 16, min_open=True),
+    type=options.FiniteRange(0, 16, min_open=True),
     default=0.25,
     show_default=True,
     help="Of the paper's widths.",

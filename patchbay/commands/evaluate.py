@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from patchbay import comparison, options
-from patchbay.console import emit
+from patchbay.console import emit, say
+from patchbay.provenance import warn_of_other_splits
 from patchbay.session import load_splits, open_registry
 
 
@@ -34,11 +35,15 @@ def evaluate(
 ) -> None:
     """Compare the weak and the patched answers of the patched model URI, side by side."""
     registry = open_registry(home, threads=threads, addresses=[uri], reads_only=True)
+    from modularizer.assembly.calibrations.fitted import FittedCalibration
     from modularizer.pipeline import evaluate_patched
 
     version = registry.find(uri)
     patched = registry.load_patched(version.uri)
+    manifest = registry.manifest(version.uri)
     data = load_splits(source, seed=data_seed, size=size, classes=patched.class_names)
+    weak = registry.manifest(manifest.parents[0].uri)
+    warn_of_other_splits(weak.origin, data, split)
     images = data.test.open("patchbay evaluate") if split == "test" else data.validation
     found = evaluate_patched(patched, images)
     if as_json:
@@ -46,3 +51,9 @@ def evaluate(
         emit({"uri": version.uri, "split": split, "targets": targets})
         return
     comparison.show_comparison(f"{version.uri} on {split} images", found)
+    fitted = any(isinstance(patch.calibration, FittedCalibration) for patch in patched.patches)
+    if split == "validation" and fitted:
+        say(
+            "The rule was fitted on validation images, so these figures flatter it; `patchbay "
+            "patch` judged it by cross-fitting."
+        )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from modularizer.search_report import SearchReport
-    from registry.manifest import AnyManifest
+    from registry.manifest import AnyManifest, Origin
     from registry.version import Version
 
 _KINDS = ("strong", "weak", "class_module", "patched")
@@ -102,14 +102,18 @@ def show(uri: str, pictures: Path | None, home: Path | None, as_json: bool) -> N
         ("made", f"{version.created:%Y-%m-%d %H:%M:%S} UTC"),
         ("from", ", ".join(version.parents) or "nothing registered"),
         ("used by", ", ".join(user.uri for user in users) or "nothing yet"),
-        ("data", f"{origin.data_source}, fingerprint {origin.data_fingerprint[:12]}"),
+        ("data", _data(origin)),
         ("seed", str(origin.seed)),
         ("settings", ", ".join(f"{k}={v}" for k, v in origin.settings.items())),
         ("digest", version.digest),
         ("MLflow", f"run {version.run_id}, model {version.model_id}"),
     ]
     facts(version.uri, rows)
-    facts("Evidence", [(name, _number(value)) for name, value in sorted(version.metrics.items())])
+    if version.metrics:
+        numbers = sorted(version.metrics.items())
+        facts("Evidence", [(name, _number(value)) for name, value in numbers])
+    if evidence.get("registered_anyway"):
+        say("No rule gained on the validation images; it was registered anyway.")
     if report is not None:
         search_view.show_search(report, version.class_names[0])
     elif version.kind == "class_module":
@@ -133,6 +137,12 @@ def _draw(report: SearchReport | None, version: Version, folder: Path | None) ->
     return save_pictures(report, folder)
 
 
+def _data(origin: Origin) -> str:
+    if not origin.data_source:
+        return "none"
+    return f"{origin.data_source}, fingerprint {origin.data_fingerprint[:12]}"
+
+
 def _calibrations(manifest: AnyManifest) -> list[str]:
     """How each class module's score is, or can be, calibrated, for the kinds that have one."""
     if manifest.kind == "class_module":
@@ -143,10 +153,7 @@ def _calibrations(manifest: AnyManifest) -> list[str]:
 
 
 def _numbers(stored: BaseModel) -> str:
-    return " ".join(
-        f"{value:.4g}" if isinstance(value, float) else str(value)
-        for value in stored.model_dump().values()
-    )
+    return " ".join(_short(value) for value in stored.model_dump().values())
 
 
 def _fusion(manifest: AnyManifest) -> list[tuple[str, str]]:
@@ -154,9 +161,15 @@ def _fusion(manifest: AnyManifest) -> list[tuple[str, str]]:
     if manifest.kind != "patched":
         return []
     values = manifest.fusion.model_dump()
-    named = [f"{name} {value}" for name, value in values.items() if name != "kind"]
+    named = [f"{name} {_short(value)}" for name, value in values.items() if name != "kind"]
     views = "as they are and mirrored" if manifest.mirrored else "as they are"
     return [("fusion", f"{values['kind']}, {', '.join(named)}"), ("modules see images", views)]
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " ".join(map(_short, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _number(value: float) -> str:

@@ -11,12 +11,11 @@ import click
 
 from patchbay import comparison, options
 from patchbay.console import emit, say, table
+from patchbay.provenance import warn_of_other_splits
 from patchbay.session import load_splits, open_registry
 
 if TYPE_CHECKING:
-    from modularizer.datasets.data_splits import DataSplits
     from modularizer.patching import Choice, JudgedRule, NoGainError, RuleName
-    from registry.manifest import Origin
 
 NO_GAIN = 4
 """Exit code where no rule gains and nothing was registered."""
@@ -58,7 +57,7 @@ NO_GAIN = 4
 )
 @click.option(
     "--caution",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.FiniteRange(min=0, min_open=True),
     help="Divide a patched class's odds by this before they compete: more of its answers are "
     "right and other classes lose less, but fewer of its images are found. For logistic, fitted "
     "and stack; a choice of rules tries some of its own [default: 1].",
@@ -103,8 +102,9 @@ def patch(
     rules = _rules(chosen, fusion, renormalise=renormalise, caution=caution)
     if source is None and any(rule.uses_weak_images for rule in rules):
         raise click.UsageError(
-            "this needs labelled images of the weak model's classes: give --data, or a "
-            "calibration that was stored with the module (minmax, quantile, logistic, none)"
+            "this is fitted on labelled images of the weak model's classes: give --data, or "
+            "replace by a calibration that was stored with the module (minmax, quantile, "
+            "logistic, none)"
         )
     if source is None and len(rules) > 1:
         raise click.UsageError("choosing needs images to choose by: give --data")
@@ -127,9 +127,7 @@ def patch(
     data = None
     if source is not None:
         data = load_splits(source, seed=data_seed, size=size, classes=weak.class_names)
-        warning = other_splits(registry.manifest(weak_version.uri).origin, data)
-        if warning is not None:
-            click.echo(f"warning: {warning}", err=True)
+        warn_of_other_splits(registry.manifest(weak_version.uri).origin, data, "validation")
     try:
         made = run_patch(
             weak,
@@ -160,35 +158,8 @@ def patch(
             }
         )
         return
-    _show(made.uri, made.choice)
+    _show(made.uri, made.choice, mirrored=mirrored)
     say(f"Next: patchbay promote {made.uri} --alias champion")
-
-
-def other_splits(origin: Origin, data: DataSplits) -> str | None:
-    """Why validation images may be among those that a weak model has learnt from.
-
-    Args:
-        origin: what the weak model was made with.
-        data: splits with its classes.
-
-    Returns:
-        A sentence; None if the splits are those that it was trained with, if it was trained with
-        data of another name, or if nothing is known of its data.
-    """
-    if origin.data_source != data.source or not origin.data_source:
-        return None
-    if origin.data_fingerprint in ("", data.fingerprint):
-        return None
-    trained, here = origin.settings.get("data_seed"), data.seed
-    which = (
-        f"other splits of {data.source} (those of --data-seed {trained}, not {here})"
-        if trained not in (None, here)
-        else f"other images, sizes or splits of {data.source}"
-    )
-    return (
-        f"the weak model was trained with {which}, so images that it has learnt from may be among "
-        "the validation ones"
-    )
 
 
 def _rules(
@@ -205,29 +176,31 @@ def _rules(
         if weak_entry:
             raise click.UsageError(f"--fusion stack always renormalises; leave {weak_entry} out")
         return (replace(STACKING, caution=caution or 1.0),)
-    if caution and fusion == "auto":
-        raise click.UsageError("--caution goes with one rule; --fusion auto tries its own")
+    if fusion == "auto" and (caution or weak_entry):
+        option = weak_entry or "--caution"
+        raise click.UsageError(f"{option} goes with one rule; --fusion auto tries several")
     if calibration == "auto":
         if weak_entry or caution:
             option = weak_entry or "--caution"
             raise click.UsageError(f"{option} goes with a --calibration, not with auto")
         return (*REPLACEMENTS, *STACKINGS) if fusion == "auto" else REPLACEMENTS
     if caution and calibration not in ("logistic", "fitted"):
-        raise click.UsageError(f"--caution divides odds, and {calibration} scores are none")
+        raise click.UsageError(f"--caution divides odds, and scores by {calibration} are no odds")
     named: Any = calibration
     renormalised = calibration == "fitted" if renormalise is None else renormalise
     rule = RuleName(named, renormalise=renormalised, caution=caution or 1.0)
     return (rule, *STACKINGS) if fusion == "auto" else (rule,)
 
 
-def _show(uri: str, choice: Choice) -> None:
+def _show(uri: str, choice: Choice, *, mirrored: bool) -> None:
     """What was registered, and what is to be thought of its gain."""
     chosen = choice.chosen
+    rule = f"{chosen.name}, mirrored" if mirrored else str(chosen.name)
     if not chosen.evaluations:
-        say(f"{uri}, by the rule {chosen.name}; no images were given to judge it by.")
+        say(f"{uri}, by the rule {rule}; no images were given to judge it by.")
         return
     _show_rules(choice.judged, choice.failed, str(chosen.name))
-    comparison.show_comparison(f"{uri} ({chosen.name}) on validation images", chosen.evaluations)
+    comparison.show_comparison(f"{uri} ({rule}) on validation images", chosen.evaluations)
     if choice.none_gained:
         say("No rule gained and kept the accuracy over all classes; registered anyway.")
     if chosen.f1_gain <= 0:

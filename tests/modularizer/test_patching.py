@@ -231,6 +231,8 @@ def test_nothing_is_chosen_where_nothing_gains() -> None:
     assert [one.name for one in error.value.judged] == list(REPLACEMENTS)
     anyway = choose_rule(weak, modules, stored, images)
     assert anyway.chosen.f1_gain == max(one.f1_gain for one in anyway.judged) <= 0
+    least_lost = max(anyway.judged, key=lambda one: (one.f1_gain, one.accuracy_gain))
+    assert anyway.chosen.accuracy_gain == least_lost.accuracy_gain
     assert anyway.none_gained
     assert choice_evidence(anyway)["registered_anyway"] is True
     alone = choose_rule(weak, modules, stored, images, [PAPER])

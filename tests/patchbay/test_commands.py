@@ -31,7 +31,7 @@ def test_list_as_a_table_names_every_version(shop: Shop) -> None:
 def test_show_tells_lineage_both_ways(shop: Shop) -> None:
     found = shop.run("show", shop.modules["1"], "--json").json
     assert found["parents"] == [shop.strong]
-    assert found["used_by"] == [shop.patched]
+    assert shop.patched in found["used_by"]
     shown = shop.run("show", shop.patched).out
     assert shop.weak in shown
     assert shop.modules["1"] in shown

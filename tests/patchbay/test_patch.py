@@ -9,7 +9,8 @@ import pytest
 
 from modularizer.datasets.data_splits import DataSplits
 from modularizer.datasets.recipes import load_data
-from patchbay.commands.patch import NO_GAIN, other_splits
+from patchbay.commands.patch import NO_GAIN
+from patchbay.provenance import other_splits
 from registry.manifest import Origin
 from tests.patchbay.running import Shop
 
@@ -105,6 +106,8 @@ def test_mirrored_modules_answer_for_an_image_and_its_mirror_image_alike(
         flags = ["--mirrored"] if way == "mirrored" else []
         made = shop.run(*patch(shop, *options, *flags, name="ways")).json["uri"]
         shown[way] = "as they are and mirrored" in shop.run("show", made).out
+        told = shop.run(*patch(shop, *options[:-1], *flags, name="ways")).out
+        assert ("(none, mirrored)" in told) == (way == "mirrored")
         for name in files:
             ran = shop.run("predict", made, str(tmp_path / f"{name}.npy"), "--json").json
             scores[way, name] = [row["scores"]["1"] for row in ran["predictions"]]
@@ -138,7 +141,16 @@ def test_without_data_the_paper_s_rule_is_registered_unjudged(shop: Shop) -> Non
         (["--data", "digits", "--fusion", "stack", "--renormalise"], "always renormalises"),
         (["--data", "digits", "--fusion", "stack", "--keep-weak-entry"], "always renormalises"),
         (["--data", "digits", "--caution", "2"], "not with auto"),
-        (["--data", "digits", "--caution", "2", "--calibration", "minmax"], "minmax scores are"),
+        (
+            ["--data", "digits", "--caution", "2", "--calibration", "minmax"],
+            "by minmax are no odds",
+        ),
+        (
+            ["--data", "digits", "--fusion", "auto", "--calibration", "fitted", "--renormalise"],
+            "--renormalise goes with one rule",
+        ),
+        (["--data", "digits", "--calibration", "fitted", "--caution", "nan"], "not a finite"),
+        (["--data", "digits", "--calibration", "fitted", "--caution", "inf"], "not a finite"),
         (
             ["--data", "digits", "--fusion", "auto", "--calibration", "fitted", "--caution", "2"],
             "--caution goes with one rule",
@@ -174,16 +186,16 @@ def trained_with(data: DataSplits, **changed: Any) -> Origin:
 
 def test_other_splits_than_the_weak_model_s_are_warned_of() -> None:
     first, second = (load_data("digits", seed=seed, classes=["7", "8", "1"]) for seed in (0, 3))
-    assert other_splits(trained_with(first), first) is None
-    told = other_splits(trained_with(second), first)
+    assert other_splits(trained_with(first), first, "validation") is None
+    told = other_splits(trained_with(second), first, "validation")
     assert told is not None
     assert "other splits of digits (those of --data-seed 3, not 0)" in told
     # the same seed, and yet other images: the file or its size has changed
-    told = other_splits(trained_with(first, data_fingerprint="0" * 64), first)
+    told = other_splits(trained_with(first, data_fingerprint="0" * 64), first, "validation")
     assert told is not None
     assert "--data-seed" not in told
     assert "other images, sizes or splits of digits" in told
-    assert other_splits(trained_with(second, settings={}), first) is not None
+    assert other_splits(trained_with(second, settings={}), first, "validation") is not None
 
 
 @pytest.mark.parametrize(
@@ -201,7 +213,9 @@ def test_where_the_weak_model_s_splits_are_not_known_nothing_is_warned_of(
     other = replace(data, source="")
     for here in (data, other):
         assert (
-            other_splits(trained_with(data, **{"data_fingerprint": "0" * 64, **unknown}), here)
+            other_splits(
+                trained_with(data, **{"data_fingerprint": "0" * 64, **unknown}), here, "validation"
+            )
             is None
         )
 
@@ -216,6 +230,20 @@ def test_patch_warns_of_a_seed_that_the_weak_model_was_not_trained_with(shop: Sh
     assert "--data-seed 0, not 1" in line
     assert "validation" in line
     assert ran.json["split"] == "validation"
+    judged = shop.run("evaluate", ran.json["uri"], "--data", "digits", "--data-seed", "1")
+    assert "may be among the test ones" in judged.err
+    assert shop.run("evaluate", ran.json["uri"], "--data", "digits").err == ""
+
+
+def test_figures_on_images_that_a_rule_was_fitted_on_are_said_to_flatter_it(shop: Shop) -> None:
+    asked = patch(shop, "--data", "digits", "--json", name="flattered")
+    said = {}
+    for calibration in ("fitted", "minmax"):
+        made = shop.run(*asked, "--calibration", calibration).json["uri"]
+        for split in ("validation", "test"):
+            shown = shop.run("evaluate", made, "--data", "digits", "--split", split).out
+            said[calibration, split] = "these figures flatter it" in shown
+    assert [which for which, flattered in said.items() if flattered] == [("fitted", "validation")]
 
 
 @pytest.fixture(scope="module")

@@ -81,6 +81,7 @@ def test_published_scores_are_made_tables_of_again(done: Experiment, tmp_path: P
         (["--scores", ".", "--out", "x", "--track", "full"], "--track does not go with --scores"),
         (["--scores", ".", "--out", "x", "--list"], "--list does not go with --scores"),
         (["--time-limit", "0"], "0"),
+        (["--time-limit", "nan"], "nan is not a finite number"),
     ],
 )
 def test_what_can_not_be_done_is_said_at_once(arguments: list[str], said: str) -> None:
@@ -96,6 +97,7 @@ def test_what_can_not_be_done_is_said_at_once(arguments: list[str], said: str) -
         ("no = toml = at all", "is no TOML"),
         (TINY.replace('"cat", "ship"', '"cat", "cow"'), "target classes of cifar are"),
         (TINY.replace("epochs = 5", "epochs = 0"), "epochs"),
+        (TINY.replace('name = "tiny"', f'name = "tiny"\nmore = "{"x" * 5000}"'), "xxx..."),
     ],
 )
 def test_a_broken_track_is_refused(text: str, said: str, tmp_path: Path) -> None:
@@ -105,6 +107,7 @@ def test_a_broken_track_is_refused(text: str, said: str, tmp_path: Path) -> None
     assert ran.code != 0
     assert said in ran.err
     assert "Traceback" not in ran.err
+    assert len(ran.err) < 2000
 
 
 def test_images_that_are_missing_are_named(track: Path, tmp_path: Path) -> None:

@@ -221,3 +221,13 @@ def test_a_weak_model_that_gives_nan_is_refused(fit: Fit, image: int) -> None:
     labels = np.arange(40, dtype=np.int64) % 2
     with pytest.raises(CalibrationError, match="the weak model gives NaN or infinite scores"):
         fit(BranchScores(weak, raw, (0,), labels))
+
+
+@pytest.mark.parametrize(("own", "others"), [(1, 9), (9, 1), (0, 10)])
+def test_too_few_images_to_cross_fit_are_counted_as_they_are(own: int, others: int) -> None:
+    labels = np.array([1] * own + [0] * others, dtype=np.int64)
+    generator = torch.Generator().manual_seed(0)
+    weak, raw = (torch.randn(size, generator=generator) for size in ((10, 2), (1, 10)))
+    given = BranchScores(weak, raw, (1,), labels)
+    with pytest.raises(CalibrationError, match=f"found {own} and {others}"):
+        cross_fitted_scores(fit_replacement, given)
