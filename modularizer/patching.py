@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ from modularizer.errors import CalibrationError, PatchError
 from modularizer.metrics import PatchEvaluation, evaluate_patch
 from modularizer.preprocessing import as_tensor
 
+T = TypeVar("T")
 CalibrationName = Literal["minmax", "none", "quantile", "logistic", "fitted"]
 FusionName = Literal["replace", "stack"]
 StoredCalibrations = Mapping[str, Calibration]
@@ -370,8 +371,21 @@ def best_of(judged: Iterable[JudgedRule]) -> JudgedRule | None:
     Returns:
         None if none gains.
     """
-    harmless = [one for one in judged if one.f1_gain > 0 and one.accuracy_gain >= 0]
-    return max(harmless, key=lambda one: one.f1_gain, default=None)
+    return most_gaining(judged, lambda one: (one.f1_gain, one.accuracy_gain))
+
+
+def most_gaining(found: Iterable[T], gains: Callable[[T], tuple[float, float]]) -> T | None:
+    """What `best_of` chooses by, for rules in any form.
+
+    Args:
+        found: the first of equals wins.
+        gains: of F1 on the patched classes, and of accuracy on all images.
+
+    Returns:
+        None if none gains.
+    """
+    harmless = [one for one in found if gains(one)[0] > 0 and gains(one)[1] >= 0]
+    return max(harmless, key=lambda one: gains(one)[0], default=None)
 
 
 def choice_evidence(choice: Choice) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from modularizer.assembly.fitting import Rule, cross_fitted_scores, predicted_la
 from modularizer.assembly.fusion import Fusion
 from modularizer.assembly.fusions.stacking import Stacking
 from modularizer.metrics import METRICS, ClassMetrics, class_metrics
+from modularizer.patching import most_gaining
 
 CHOICE = 1
 """Which way of choosing `best_row` is; another number makes every choice anew."""
@@ -86,8 +87,7 @@ def mean_gains(models: Iterable[Mapping[str, Any]]) -> dict[str, float]:
 def chosen_for_each(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Model by model, what ``patchbay patch --data`` would choose from rows.
 
-    That is the largest F1 gain among those by which no accuracy is lost over all classes; where
-    there is none, nothing is registered and the weak model stays as it is.
+    Where nothing gains, nothing is registered and the weak model stays as it is.
 
     Args:
         rows: of each the models, as `select` has them; the first of equals is taken.
@@ -95,8 +95,7 @@ def chosen_for_each(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     found = {}
     for model in rows[0]:
         fitted = [row[model] for row in rows]
-        gaining = [one for one in fitted if _gain(one, "f1") > 0 and _gain(one, "accuracy") >= 0]
-        best = max(gaining, key=lambda one: _gain(one, "f1"), default=None)
+        best = most_gaining(fitted, lambda one: (_gain(one, "f1"), _gain(one, "accuracy")))
         weak = fitted[0]["weak"]
         found[model] = best or {**_unpatched(), "weak": weak, "patched": weak}
     return found
