@@ -88,7 +88,14 @@ def judge_row(
             given = first_of_target(scores.given(target, kind, row.patch), images.get(scores.suite))
             rule = fits[row.key][f"{scores.suite}/{target}/{kind}"]
             found.append(
-                _judged(scores.suite, target, kind, given, rule.scores(given), spread=spread)
+                _compared(
+                    scores.suite,
+                    target,
+                    kind,
+                    given,
+                    predicted_labels(rule.scores(given)),
+                    spread=spread,
+                )
             )
     return found
 
@@ -127,12 +134,6 @@ def _with_best_threshold(suite: str, target: str, kind: Kind, given: BranchScore
     best = int(np.argmax(2 * hits / (said + (given.labels == column).sum())))
     predicted = np.where(raw >= raw[order[best]], column, without)
     return _compared(suite, target, kind, given, predicted, spread=False)
-
-
-def _judged(
-    suite: str, target: str, kind: Kind, given: BranchScores, scores: torch.Tensor, *, spread: bool
-) -> Judged:
-    return _compared(suite, target, kind, given, predicted_labels(scores), spread=spread)
 
 
 def _compared(

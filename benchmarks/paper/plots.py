@@ -24,7 +24,6 @@ CLASSES_PICTURE, CURVES_PICTURE = "f1-by-class.png", "calibration-curves.png"
 
 _WEAK = "#adb5bd"
 _COLOURS = {"paper": "#e8590c", "best_replacement": "#51a3b5", "best": "#0b4f5c"}
-_TITLES = {"paper": "the paper's rule", "best_replacement": "best replacement", "best": "best"}
 _DOTS_PER_INCH = 110
 _BINS = 10
 
@@ -123,7 +122,7 @@ def distinct(chosen: Mapping[str, str]) -> dict[str, str]:
 
 def _label(name: str, key: str) -> str:
     title = {row.key: row.title for row in ROWS}[key]
-    return title if name == "paper" else f"{_TITLES[name]}: {title}"
+    return title if name == "paper" else f"{NAMED[name]}: {title}"
 
 
 def _bars(axes: Axes, classes: Sequence[str], bars: Sequence[tuple[str, str, list[float]]]) -> None:

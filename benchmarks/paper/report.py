@@ -19,7 +19,8 @@ from benchmarks.paper.rows import ROWS
 from benchmarks.paper.scores import SuiteScores
 from benchmarks.paper.selection import fits_of
 
-NAMED = ("paper", "best_replacement", "best")
+NAMED = {"paper": "the paper's rule", "best_replacement": "best replacement", "best": "best"}
+"""The chosen rows, with what they are called in tables and pictures."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,6 @@ from benchmarks.paper.rows import ROWS
 from benchmarks.paper.track import KINDS
 
 _METRICS = ("precision", "recall", "f1")
-_TITLES = {"paper": "the paper's rule", "best_replacement": "best replacement", "best": "best"}
 _STAR = " *"
 _HEAD = ("rule", "weak F1", "precision", "recall", "F1", "others", "fixed / broken", "F1, cells")
 
@@ -136,7 +135,7 @@ def _by_kind(summary: Mapping[str, Any]) -> str:
             rows.append(
                 (
                     kind,
-                    f"{_TITLES[name]}: {_title(found)}",
+                    f"{NAMED[name]}: {_title(found)}",
                     f"{found['weak_f1_by_kind'][kind]:.3f}",
                     *(
                         f"{100 * found[f'{metric}_gain_by_kind'][kind]:+.2f}"
@@ -180,7 +179,7 @@ def _others(report: Report) -> str:
         "Accuracy gained on the other classes, in points; answers fixed / broken, of the target "
         "class + of others, over all weak models of the class."
     )
-    return f"{note}\n\n{_table(('target class', *_TITLES.values()), rows)}"
+    return f"{note}\n\n{_table(('target class', *NAMED.values()), rows)}"
 
 
 def _sum(models: Sequence[Judged], side: str) -> str:
@@ -209,7 +208,7 @@ def _whole(summary: Mapping[str, Any]) -> str:
     rows = []
     for name in NAMED:
         found = summary["all_target_images"][name]
-        title = f"{_TITLES[name]}: {_title(summary['rows'][found['key']])}"
+        title = f"{NAMED[name]}: {_title(summary['rows'][found['key']])}"
         rows.append(_head_row(title, found))
     return _table(_HEAD, rows)
 
