@@ -97,10 +97,27 @@ def require_data(source: str | None) -> None:
     Raises:
         click.UsageError: if one was given on the command line all the same.
     """
+    if source is None:
+        for option in given("size", "data_seed"):
+            raise click.UsageError(f"{option} goes with --data")
+
+
+def given(*names: str) -> list[str]:
+    """Which of these of the running command's options were given on its command line.
+
+    Args:
+        names: of parameters.
+
+    Returns:
+        As they are written, such as ``--data-seed``, in the command's order.
+    """
     context = click.get_current_context()
-    for name in ("size", "data_seed"):
-        if source is None and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--{name.replace('_', '-')} goes with --data")
+    return [
+        option.opts[0]
+        for option in context.command.params
+        if option.name in names
+        and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
+    ]
 
 
 common = _stacked(threads, home, as_json)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 
 from patchbay import options, paper_bench
+
+_OF_A_RUN = ("track_name", "images", "only", "listing", "time_limit", "device", "workers")
+"""Options that published scores have no use for: they say what they are of, and nothing runs."""
 
 
 @click.command(short_help="Repeat the paper's experiment, and improve on it.")
@@ -61,9 +63,7 @@ from patchbay import options, paper_bench
 @options.workers
 @options.threads
 @options.as_json
-@click.pass_context
 def paper(
-    context: click.Context,
     track_name: str,
     images: Path | None,
     out: Path | None,
@@ -84,7 +84,8 @@ def paper(
     if refit and scores is None:
         raise click.UsageError("--refit goes with --scores")
     if scores is not None:
-        _refuse_beside_scores(context)
+        for option in options.given(*_OF_A_RUN):
+            raise click.UsageError(f"{option} does not go with --scores")
         if out is None:
             raise click.UsageError("--scores goes with --out, where tables are to be written")
         paper_bench.repeat(scores, out, refit=refit, threads=threads, as_json=as_json)
@@ -103,13 +104,3 @@ def paper(
         ),
         listing=listing,
     )
-
-
-def _refuse_beside_scores(context: click.Context) -> None:
-    """Published scores say what they are of; nothing is trained, so nothing says how."""
-    heard = {"scores", "out", "refit", "threads", "as_json"}
-    for option in context.command.params:
-        name = option.name or ""
-        if name in heard or context.get_parameter_source(name) is ParameterSource.DEFAULT:
-            continue
-        raise click.UsageError(f"{option.opts[0]} does not go with --scores")
