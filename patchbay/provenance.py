@@ -8,7 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from modularizer.datasets.data_splits import DataSplits
-    from registry.manifest import Origin
+    from registry.bundles.manifest import Origin
 
 
 def other_splits(origin: Origin, data: DataSplits, split: str) -> str | None:

@@ -37,8 +37,8 @@ def open_registry(
         RegistryError: if an address is none, or there is no registry to read.
     """
     from registry.errors import StoreError
-    from registry.home import locate
     from registry.naming import parse_address
+    from registry.store.home import locate
 
     for address in addresses:
         parse_address(address)

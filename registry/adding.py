@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from registry.bundle import Bundle, write_bundle
+from registry.bundles.bundle import Bundle, write_bundle
+from registry.bundles.manifest import AnyManifest
 from registry.errors import BundleError
-from registry.manifest import AnyManifest
-from registry.mlflow_runs import RunLog
-from registry.mlflow_versions import create_version, fetch_bundle
 from registry.naming import require_name
+from registry.store.runs import RunLog
+from registry.store.versions import create_version, fetch_bundle
 from registry.version import Version, version_tags
 
 

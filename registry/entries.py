@@ -19,9 +19,8 @@ from modularizer.records import (
     TrainedClassifier,
 )
 from registry.adding import Entry
-from registry.bundle import Bundle
-from registry.errors import BundleError, RegistryError
-from registry.manifest import (
+from registry.bundles.bundle import Bundle
+from registry.bundles.manifest import (
     EVIDENCE_FILE,
     HISTORY_FILE,
     PICTURES_FOLDER,
@@ -34,13 +33,14 @@ from registry.manifest import (
     PatchEntry,
     StoredCost,
 )
-from registry.manifest_file import first_complaint
+from registry.bundles.manifest_file import first_complaint
+from registry.bundles.restoring import restore_class_module, restore_classifier
+from registry.bundles.strict_json import dump_strict_json
+from registry.bundles.tensors import dump_tensors
+from registry.errors import BundleError, RegistryError
 from registry.naming import class_module_name
 from registry.origin import origin_of
 from registry.reports import dump_report
-from registry.restoring import restore_class_module, restore_classifier
-from registry.strict_json import dump_strict_json
-from registry.tensors import dump_tensors
 from registry.version import Version
 
 M = TypeVar("M")

@@ -10,24 +10,24 @@ from tempfile import TemporaryDirectory
 
 from modularizer.assembly.patched import PatchedClassifier
 from modularizer.classifier import Classifier
-from registry.bundle import Bundle
-from registry.errors import BundleError
-from registry.manifest import (
+from registry.bundles.bundle import Bundle
+from registry.bundles.manifest import (
     AnyManifest,
     ClassifierManifest,
     ClassModuleManifest,
     Parent,
     PatchedModelManifest,
 )
-from registry.mlflow_client import Store
-from registry.mlflow_versions import fetch_bundle, get_version
-from registry.naming import parse_address
-from registry.restoring import (
+from registry.bundles.restoring import (
     LoadedClassModule,
     restore_class_module,
     restore_classifier,
     restore_patched,
 )
+from registry.errors import BundleError
+from registry.naming import parse_address
+from registry.store.client import Store
+from registry.store.versions import fetch_bundle, get_version
 from registry.version import Version, patched_classes
 
 Model = Classifier | LoadedClassModule | PatchedClassifier

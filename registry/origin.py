@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modularizer.records import Provenance
 from modularizer.software import software_versions
-from registry.manifest import Origin
+from registry.bundles.manifest import Origin
 
 _DISTRIBUTIONS = ("patchbay", "torch", "torchvision", "numpy", "safetensors", "mlflow")
 

@@ -10,24 +10,24 @@ from modularizer.assembly.patched import PatchedClassifier
 from modularizer.classifier import Classifier
 from modularizer.records import Decomposition, PatchedManifest, TrainedClassifier
 from registry.adding import Entry, register
-from registry.bundle import Bundle
+from registry.bundles.bundle import Bundle
+from registry.bundles.manifest import EVIDENCE_FILE, AnyManifest, Kind, PatchedModelManifest
+from registry.bundles.restoring import LoadedClassModule
+from registry.bundles.strict_json import parse_strict_json
 from registry.entries import class_module_entry, classifier_entry, patched_entry
 from registry.errors import BundleError, RegistryError
 from registry.loading import Loaded, Loader, noun
-from registry.manifest import EVIDENCE_FILE, AnyManifest, Kind, PatchedModelManifest
-from registry.mlflow_client import Store, open_store, wrapped_errors
-from registry.mlflow_runs import RunLog, run_log
-from registry.mlflow_versions import (
+from registry.naming import parse_address, require_alias, require_name
+from registry.reports import upload_report_pictures
+from registry.store.client import Store, open_store, wrapped_errors
+from registry.store.runs import RunLog, run_log
+from registry.store.versions import (
     get_version,
     list_versions,
     require_free_name,
     set_alias,
     version_behind,
 )
-from registry.naming import parse_address, require_alias, require_name
-from registry.reports import upload_report_pictures
-from registry.restoring import LoadedClassModule
-from registry.strict_json import parse_strict_json
 from registry.version import Version
 
 

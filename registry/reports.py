@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from modularizer.pictures import save_pictures
 from modularizer.search_report import SearchReport
+from registry.bundles.manifest import EVIDENCE_FILE
+from registry.bundles.manifest_file import first_complaint
+from registry.bundles.strict_json import dump_strict_json
 from registry.errors import BundleError
-from registry.manifest import EVIDENCE_FILE
-from registry.manifest_file import first_complaint
-from registry.mlflow_runs import RunLog
-from registry.strict_json import dump_strict_json
+from registry.store.runs import RunLog
 
 logger = logging.getLogger(__name__)
 

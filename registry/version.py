@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from registry.bundles.manifest import KINDS, AnyManifest, Kind, PatchedModelManifest
 from registry.errors import BundleError
-from registry.manifest import KINDS, AnyManifest, Kind, PatchedModelManifest
 
 TAG_PREFIX = "patchbay."
 _MAX_TAG_LENGTH = 100_000  # MLflow's own limit

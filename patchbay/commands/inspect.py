@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from modularizer.search_report import SearchReport
-    from registry.manifest import AnyManifest, Origin
+    from registry.bundles.manifest import AnyManifest, Origin
     from registry.version import Version
 
 _KINDS = ("strong", "weak", "class_module", "patched")
@@ -70,7 +70,7 @@ def show(uri: str, pictures: Path | None, home: Path | None, as_json: bool) -> N
     which other modules share them.
     """
     registry = open_registry(home, addresses=[uri], reads_only=True)
-    from registry.manifest import EVIDENCE_FILE
+    from registry.bundles.manifest import EVIDENCE_FILE
     from registry.reports import report_in
 
     version = registry.find(uri)

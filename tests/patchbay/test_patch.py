@@ -11,7 +11,7 @@ from modularizer.datasets.data_splits import DataSplits
 from modularizer.datasets.recipes import load_data
 from patchbay.commands.patch import NO_GAIN
 from patchbay.provenance import other_splits
-from registry.manifest import Origin
+from registry.bundles.manifest import Origin
 from tests.patchbay.running import Shop
 
 REPLACING = ["minmax", "quantile", "logistic", "logistic, caution 3", "fitted"]

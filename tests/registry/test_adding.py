@@ -8,8 +8,8 @@ import pytest
 from mlflow import MlflowClient
 
 from registry.errors import RegistryError, StoreError
-from registry.mlflow_versions import fetch_bundle
 from registry.registry import Registry
+from registry.store.versions import fetch_bundle
 from tests.registry.conftest import make_decomposition, make_patched, make_trained
 
 
@@ -29,11 +29,11 @@ def models_of(registry: Registry, run_id: str) -> list[str]:
 @pytest.mark.parametrize(
     "step",
     [
-        "registry.mlflow_runs.RunLog.log_origin",
-        "registry.mlflow_runs.RunLog.upload",
+        "registry.store.runs.RunLog.log_origin",
+        "registry.store.runs.RunLog.upload",
         "registry.adding.fetch_bundle",
-        "registry.mlflow_runs.RunLog.log_metrics",
-        "registry.mlflow_runs.RunLog.log_lineage",
+        "registry.store.runs.RunLog.log_metrics",
+        "registry.store.runs.RunLog.log_lineage",
         "registry.adding.create_version",
     ],
 )

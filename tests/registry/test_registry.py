@@ -21,10 +21,10 @@ from modularizer.assembly.fusions.stacking import Stacking
 from modularizer.assembly.patched import Patch, PatchedClassifier
 from modularizer.classifier import Classifier, predict
 from modularizer.records import Decomposition, ModelSink
+from registry.bundles.manifest import ClassModuleManifest
+from registry.bundles.restoring import LoadedClassModule
 from registry.errors import AddressError, BundleError, NotFoundError, RegistryError
-from registry.manifest import ClassModuleManifest
 from registry.registry import Registry
-from registry.restoring import LoadedClassModule
 from tests.registry.conftest import (
     CLASS_NAMES,
     SPEC,

@@ -14,11 +14,11 @@ from mlflow import MlflowClient
 from modularizer.analysis.tracing import slicing_plan
 from modularizer.records import Decomposition
 from modularizer.search_report import SearchReport, report_search
+from registry.bundles.manifest import EVIDENCE_FILE
+from registry.bundles.strict_json import parse_strict_json
 from registry.errors import BundleError
-from registry.manifest import EVIDENCE_FILE
 from registry.registry import Registry
 from registry.reports import dump_report, report_in
-from registry.strict_json import parse_strict_json
 from tests.registry.conftest import make_decomposition, make_trained
 
 HISTORY = [
@@ -169,7 +169,7 @@ def test_a_search_whose_pictures_cannot_be_stored_is_registered_all_the_same(
         raise OSError("no space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("registry.mlflow_runs.RunLog.upload_pictures", fail)
+        patch.setattr("registry.store.runs.RunLog.upload_pictures", fail)
         uris = registry.add_decomposition(record, strong_uri=strong_uri)
     assert report_in(registry.evidence(uris[0]), "zero") == record.report
     assert client_of(registry).get_run(registry.find(uris[0]).run_id).info.status == "FINISHED"

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from registry.bundles.tensors import dump_tensors, parse_tensors, require_layout
 from registry.errors import BundleError
-from registry.tensors import dump_tensors, parse_tensors, require_layout
 
 EXPECTED = {
     "weight": torch.empty(3, 2, device="meta"),

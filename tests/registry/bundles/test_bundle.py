@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from registry.bundle import Bundle, read_bundle, write_bundle
+from registry.bundles.bundle import Bundle, read_bundle, write_bundle
+from registry.bundles.manifest import ClassifierManifest, ClassModuleManifest
+from registry.bundles.restoring import restore_class_module, restore_classifier
+from registry.bundles.tensors import dump_tensors, parse_tensors
 from registry.entries import class_module_entry, classifier_entry
 from registry.errors import BundleError
-from registry.manifest import ClassifierManifest, ClassModuleManifest
-from registry.restoring import restore_class_module, restore_classifier
-from registry.tensors import dump_tensors, parse_tensors
 from registry.version import Version, version_from_tags, version_tags
 from tests.registry.conftest import make_decomposition, make_trained
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import TypeAdapter, ValidationError
 
+from registry.bundles.manifest import FORMAT_VERSION, AnyManifest, Manifest
+from registry.bundles.strict_json import dump_strict_json, parse_strict_json
 from registry.errors import BundleError
-from registry.manifest import FORMAT_VERSION, AnyManifest, Manifest
-from registry.strict_json import dump_strict_json, parse_strict_json
 
 MAX_MANIFEST_BYTES = 8 * 2**20
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from registry.bundle import Bundle, list_folder, read_bundle, read_manifest, require_listing
+from registry.bundles.bundle import Bundle, list_folder, read_bundle, read_manifest, require_listing
+from registry.bundles.manifest import MANIFEST_FILE
+from registry.bundles.manifest_file import MAX_MANIFEST_BYTES
 from registry.errors import BundleError, NotFoundError, RegistryError
-from registry.manifest import MANIFEST_FILE
-from registry.manifest_file import MAX_MANIFEST_BYTES
-from registry.mlflow_client import Store, as_global_address, error_code
 from registry.naming import Address
+from registry.store.client import Store, as_global_address, error_code
 from registry.version import TAG_PREFIX, Version, is_ours, version_from_tags
 
 logger = logging.getLogger(__name__)

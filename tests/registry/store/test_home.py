@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from registry.errors import StoreError
-from registry.home import locate
 from registry.registry import Registry
+from registry.store.home import locate
 
 OPEN = """
 import sys
-from registry.mlflow_client import open_store
+from registry.store.client import open_store
 open_store(sys.argv[1])
 print("open")
 """

@@ -16,15 +16,15 @@ from modularizer.assembly.patched import Patch, PatchedClassifier
 from modularizer.classifier import Classifier, inference
 from modularizer.errors import ModularizerError
 from modularizer.preprocessing import Preprocessing
-from registry.bundle import Bundle
-from registry.errors import BundleError
-from registry.manifest import (
+from registry.bundles.bundle import Bundle
+from registry.bundles.manifest import (
     WEIGHTS_FILE,
     ClassifierManifest,
     ClassModuleManifest,
     PatchedModelManifest,
 )
-from registry.tensors import parse_tensors, require_layout
+from registry.bundles.tensors import parse_tensors, require_layout
+from registry.errors import BundleError
 
 
 @dataclass(frozen=True)

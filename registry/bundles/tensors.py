@@ -11,8 +11,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from registry.bundles.strict_json import parse_strict_json
 from registry.errors import BundleError
-from registry.strict_json import parse_strict_json
 
 _MAX_HEADER_BYTES = 8 * 2**20
 _PREFIX_BYTES = 8

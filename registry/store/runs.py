@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from registry.bundle import Bundle
-from registry.manifest import Kind, Origin
-from registry.mlflow_client import Store
+from registry.bundles.bundle import Bundle
+from registry.bundles.manifest import Kind, Origin
+from registry.store.client import Store
 from registry.version import TAG_PREFIX
 
 logger = logging.getLogger(__name__)

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from registry.bundles.manifest import MANIFEST_FILE, AnyManifest, StoredFile
+from registry.bundles.manifest_file import MAX_MANIFEST_BYTES, dump_manifest, parse_manifest
 from registry.errors import BundleError
-from registry.manifest import MANIFEST_FILE, AnyManifest, StoredFile
-from registry.manifest_file import MAX_MANIFEST_BYTES, dump_manifest, parse_manifest
 
 _CHUNK_BYTES = 2**20
 _MAX_ENTRIES = 200

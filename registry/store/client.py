@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import RegistryError, StoreError
-from registry.home import creation_lock, locate
+from registry.store.home import creation_lock, locate
 
 _EXPERIMENT = "patchbay"
 _global_address_lock = threading.RLock()
@@ -44,7 +44,7 @@ def open_store(home: Path | str | None = None) -> Store:
     Several processes may do so at once. The first time takes some seconds.
 
     Args:
-        home: see `registry.home.locate`.
+        home: see `registry.store.home.locate`.
 
     Raises:
         StoreError: if it can't be opened or created.

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from registry.bundles.manifest import KeptChannels
+from registry.bundles.manifest_file import MAX_MANIFEST_BYTES, dump_manifest, parse_manifest
 from registry.entries import classifier_entry
 from registry.errors import BundleError
-from registry.manifest import KeptChannels
-from registry.manifest_file import MAX_MANIFEST_BYTES, dump_manifest, parse_manifest
 from tests.registry.conftest import make_trained
 
 SHA = "0" * 64

@@ -1,0 +1,1 @@
+"""MLflow, where bundles are kept; nothing outside this folder imports it."""
