@@ -31,6 +31,7 @@ from modularizer.patching import (
 from modularizer.preprocessing import Preprocessing
 from modularizer.progress import ProgressCallback, ignore_progress
 from modularizer.records import (
+    AppliedPatch,
     DecomposedClass,
     Decomposition,
     ModelSink,
@@ -286,7 +287,7 @@ def run_patch(
         name=name,
         weak_uri=weak_uri,
         patches=[
-            (one.uri, calibration)
+            AppliedPatch(one.uri, one.class_module.class_name, calibration)
             for one, calibration in zip(modules, chosen.rule.calibrations, strict=True)
         ],
         fusion=chosen.rule.fusion,

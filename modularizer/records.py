@@ -114,13 +114,28 @@ class Decomposition:
 
 
 @dataclass(frozen=True)
+class AppliedPatch:
+    """One class module at work in a patched classifier.
+
+    Attributes:
+        class_module_uri: the class module's address.
+        class_name: the class it fixes, as the weak model calls it.
+        calibration: of its score.
+    """
+
+    class_module_uri: str
+    class_name: str
+    calibration: Calibration
+
+
+@dataclass(frozen=True)
 class PatchedManifest:
     """A patched classifier as what it is: addresses, not copies.
 
     Attributes:
         name: the name to register it under.
         weak_uri: the weak model's address, ``models:/name/version``.
-        patches: (class module's address, calibration) in order.
+        patches: one for each class to fix.
         fusion: how their scores join the weak model's.
         mirrored: whether class modules see each image both ways.
         metrics: name to value: weak and patched, per split; ratios in [0, 1].
@@ -131,7 +146,7 @@ class PatchedManifest:
 
     name: str
     weak_uri: str
-    patches: Sequence[tuple[str, Calibration]]
+    patches: Sequence[AppliedPatch]
     metrics: Mapping[str, float]
     evidence: Mapping[str, Any]
     provenance: Provenance

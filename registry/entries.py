@@ -11,6 +11,8 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from modularizer.assembly.class_module import ClassModule
+from modularizer.classifier import Classifier
 from modularizer.records import (
     Cost,
     DecomposedClass,
@@ -34,7 +36,8 @@ from registry.bundles.manifest import (
     StoredCost,
 )
 from registry.bundles.manifest_file import first_complaint
-from registry.bundles.restoring import restore_class_module, restore_classifier
+from registry.bundles.probe import probe_of
+from registry.bundles.restoring import restore_class_module, restore_classifier, restore_patched
 from registry.bundles.strict_json import dump_strict_json
 from registry.bundles.tensors import dump_tensors
 from registry.errors import BundleError, RegistryError
@@ -62,6 +65,7 @@ def classifier_entry(record: TrainedClassifier) -> Entry:
             metrics=dict(record.metrics),
             cost=_stored(record.cost),
             origin=origin_of(record.provenance),
+            probe=probe_of(classifier, classifier.preprocessing),
         )
     )
     contents = {
@@ -98,6 +102,7 @@ def class_module_entry(record: Decomposition, part: DecomposedClass, strong: Ver
             metrics={**record.metrics, **part.metrics},
             cost=_stored(part.cost),
             origin=origin_of(record.provenance),
+            probe=probe_of(class_module, class_module.preprocessing),
         )
     )
     contents = {WEIGHTS_FILE: dump_tensors(class_module.network.state_dict())}
@@ -115,33 +120,34 @@ def class_module_entry(record: Decomposition, part: DecomposedClass, strong: Ver
 
 def patched_entry(
     record: PatchedManifest,
-    weak: Version,
-    class_modules: Sequence[Version],
-    verify: Callable[[Bundle], None],
+    weak: tuple[Version, Classifier],
+    class_modules: Sequence[tuple[Version, ClassModule]],
 ) -> Entry:
     """What is stored of a patched classifier.
 
     Args:
         record: as the pipeline made it.
-        weak: the weak model's version.
-        class_modules: each patch's class module, in patch order.
-        verify: loads the patched model from its stored manifest.
+        weak: the weak model's version, and the model as it was loaded.
+        class_modules: the same of each patch's class module, in patch order.
 
     Raises:
-        BundleError: if a value can't be stored.
+        BundleError: if the parts don't fit together, or a value can't be stored.
         RegistryError: if a picture can't be read.
     """
+    weak_version, weak_model = weak
+    modules = [module for _, module in class_modules]
     manifest = _valid(
         lambda: PatchedModelManifest(
-            weak=parent_of(weak),
-            class_names=weak.class_names,
+            weak=parent_of(weak_version),
+            class_names=weak_version.class_names,
             patches=tuple(
                 PatchEntry(
                     class_module=parent_of(version),
-                    class_name=version.class_names[0],
-                    calibration=calibration,
+                    module_class=version.class_names[0],
+                    class_name=patch.class_name,
+                    calibration=patch.calibration,
                 )
-                for version, (_, calibration) in zip(class_modules, record.patches, strict=True)
+                for (version, _), patch in zip(class_modules, record.patches, strict=True)
             ),
             fusion=record.fusion,
             mirrored=record.mirrored,
@@ -152,7 +158,14 @@ def patched_entry(
     contents = {EVIDENCE_FILE: dump_strict_json(dict(record.evidence), EVIDENCE_FILE)}
     for picture in record.pictures:
         contents[f"{PICTURES_FOLDER}/{_plain(picture.name)}"] = _bytes_of(picture)
-    return Entry(record.name, manifest, contents, verify)
+
+    def verify(bundle: Bundle) -> None:
+        assert isinstance(bundle.manifest, PatchedModelManifest)
+        restore_patched(bundle.manifest, weak_model, modules)
+
+    patched = restore_patched(manifest, weak_model, modules)
+    probe = probe_of(patched, weak_model.preprocessing)
+    return Entry(record.name, manifest.model_copy(update={"probe": probe}), contents, verify)
 
 
 def parent_of(version: Version) -> Parent:

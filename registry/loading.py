@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from modularizer.assembly.class_module import ClassModule
 from modularizer.assembly.patched import PatchedClassifier
 from modularizer.classifier import Classifier
 from registry.bundles.bundle import Bundle
@@ -16,7 +17,6 @@ from registry.bundles.manifest import (
     ClassifierManifest,
     ClassModuleManifest,
     Parent,
-    PatchedModelManifest,
 )
 from registry.bundles.restoring import (
     LoadedClassModule,
@@ -73,27 +73,30 @@ class Loader:
                 return Loaded(version, restore_classifier(bundle, manifest), manifest)
             if isinstance(manifest, ClassModuleManifest):
                 return Loaded(version, restore_class_module(bundle, manifest), manifest)
-        parts = tuple(self._pinned(parent) for parent in manifest.parents)
-        return Loaded(version, self.assemble(manifest, parts), manifest, parts)
+        weak, *class_modules = (self._pinned(parent) for parent in manifest.parents)
+        patched = restore_patched(
+            manifest, self.classifier(weak), [self.class_module(one) for one in class_modules]
+        )
+        return Loaded(version, patched, manifest, (weak, *class_modules))
 
-    def assemble(
-        self, manifest: PatchedModelManifest, parts: Sequence[Version]
-    ) -> PatchedClassifier:
-        """Put a patched model together from its parts' versions; raises as `load`."""
-        weak, *class_modules = [self._load_part(part) for part in parts]
-        if not isinstance(weak, Classifier):
-            raise BundleError(f"expected a classifier at {parts[0].uri}, found {noun(weak)}")
-        loaded = []
-        for part, model in zip(parts[1:], class_modules, strict=True):
-            if not isinstance(model, LoadedClassModule):
-                raise BundleError(f"expected a class module at {part.uri}, found {noun(model)}")
-            loaded.append(model.class_module)
-        return restore_patched(manifest, weak, loaded)
+    def classifier(self, version: Version) -> Classifier:
+        """A strong or weak model; raises as `load`, or if it is another kind."""
+        model = self._part(version).model
+        if not isinstance(model, Classifier):
+            raise BundleError(f"expected a classifier at {version.uri}, found {noun(model)}")
+        return model
 
-    def _load_part(self, part: Version) -> Model:
-        if part.kind == "patched":
-            raise BundleError(f"{part.uri} is a patched model; those can't be parts of another")
-        return self.load(part).model
+    def class_module(self, version: Version) -> ClassModule:
+        """A class module; raises as `load`, or if it is another kind."""
+        model = self._part(version).model
+        if not isinstance(model, LoadedClassModule):
+            raise BundleError(f"expected a class module at {version.uri}, found {noun(model)}")
+        return model.class_module
+
+    def _part(self, version: Version) -> Loaded:
+        if version.kind == "patched":
+            raise BundleError(f"{version.uri} is a patched model; those can't be parts of another")
+        return self.load(version)
 
     def _pinned(self, parent: Parent) -> Version:
         version = get_version(self._store, parse_address(parent.uri))

@@ -9,9 +9,8 @@ from typing import Any
 from modularizer.assembly.patched import PatchedClassifier
 from modularizer.classifier import Classifier
 from modularizer.records import Decomposition, PatchedManifest, TrainedClassifier
-from registry.adding import Entry, register
-from registry.bundles.bundle import Bundle
-from registry.bundles.manifest import EVIDENCE_FILE, AnyManifest, Kind, PatchedModelManifest
+from registry.adding import register
+from registry.bundles.manifest import EVIDENCE_FILE, AnyManifest, Kind
 from registry.bundles.restoring import LoadedClassModule
 from registry.bundles.strict_json import parse_strict_json
 from registry.entries import class_module_entry, classifier_entry, patched_entry
@@ -239,17 +238,15 @@ class Registry:
         """
         self.require_name_for(record.name, "patched")
         weak = self._classifier_version(record.weak_uri)
-        class_modules = [self._class_module_version(uri) for uri, _ in record.patches]
-        parts = (weak, *class_modules)
-
-        def verify(bundle: Bundle) -> None:
-            assert isinstance(bundle.manifest, PatchedModelManifest)
-            self._loader.assemble(bundle.manifest, parts)
-
-        entry: Entry = patched_entry(record, weak, class_modules, verify)
+        modules = [self._class_module_version(patch.class_module_uri) for patch in record.patches]
+        entry = patched_entry(
+            record,
+            (weak, self._loader.classifier(weak)),
+            [(one, self._loader.class_module(one)) for one in modules],
+        )
         with run_log(self._store, record.name, "patched", "patching") as run:
             run.log_origin(entry.manifest.origin)
-            [version] = register(run, [entry], parents=[part.model_id for part in parts])
+            [version] = register(run, [entry], parents=[part.model_id for part in (weak, *modules)])
             run.upload_pictures(record.pictures)
         return version.uri
 

@@ -70,11 +70,25 @@ def both_ways(class_module: ClassModule) -> ClassModule:
     Args:
         class_module: left as it is; the networks share their weights.
     """
+    return _variant(class_module, _BothWays(class_module.network), class_module.class_name)
+
+
+def known_as(class_module: ClassModule, class_name: str) -> ClassModule:
+    """The same module under the name that a weak model has for its class.
+
+    Args:
+        class_module: left as it is; the networks share their weights.
+        class_name: the weak model's, such as ``automobile`` for a module of ``car``.
+    """
+    return _variant(class_module, class_module.network, class_name)
+
+
+def _variant(class_module: ClassModule, network: nn.Module, class_name: str) -> ClassModule:
     return ClassModule(
-        _BothWays(class_module.network),
+        network,
         architecture=class_module.architecture,
         kept=class_module.kept,
         output=class_module.output,
-        class_name=class_module.class_name,
+        class_name=class_name,
         preprocessing=class_module.preprocessing,
     )

@@ -26,7 +26,7 @@ from modularizer.preprocessing import Preprocessing
 from registry.errors import AddressError
 from registry.naming import parse_address
 
-FORMAT_VERSION = 1
+FORMAT_VERSION: Literal[2] = 2
 _MAX_ARGUMENTS_LENGTH = 16 * 2**10
 _MAX_CHANNELS = 10_000_000
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,99})?")
@@ -97,6 +97,19 @@ class StoredCost(_Frozen):
     multiply_adds: Count
 
 
+class Probe(_Frozen):
+    """A test prediction: what the model answered on two fixed images, see `bundles.probe`.
+
+    Attributes:
+        outputs: for each image one score a class.
+    """
+
+    outputs: Annotated[
+        tuple[Annotated[tuple[Finite, ...], Field(min_length=1, max_length=100_000)], ...],
+        Field(min_length=2, max_length=2),
+    ]
+
+
 class Origin(_Frozen):
     """What a stored model was made with.
 
@@ -147,9 +160,10 @@ class KeptChannels(_Frozen):
 
 
 class _Manifest(_Frozen):
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = FORMAT_VERSION
     metrics: dict[str, Finite]
     origin: Origin
+    probe: Probe | None = None
     files: dict[str, StoredFile] = Field(default_factory=dict, max_length=100)
 
     @field_validator("files")
@@ -237,9 +251,17 @@ class ClassModuleManifest(_Network):
 
 
 class PatchEntry(_Frozen):
-    """One patch of a patched model: a class module, pinned, and its calibration there."""
+    """One patch of a patched model.
+
+    Attributes:
+        class_module: pinned.
+        module_class: the class that it scores, as it calls it.
+        class_name: the same class as the weak model calls it.
+        calibration: of its score.
+    """
 
     class_module: Parent
+    module_class: ClassName
     class_name: ClassName
     calibration: Calibration
 

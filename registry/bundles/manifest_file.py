@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 from pydantic import TypeAdapter, ValidationError
 
-from registry.bundles.manifest import FORMAT_VERSION, AnyManifest, Manifest
+from registry.bundles.formats import upgraded
+from registry.bundles.manifest import AnyManifest, Manifest
 from registry.bundles.strict_json import dump_strict_json, parse_strict_json
 from registry.errors import BundleError
 
@@ -28,19 +31,13 @@ def parse_manifest(raw: bytes) -> AnyManifest:
     """Read the bytes of ``bundle.json``.
 
     Raises:
-        BundleError: if they are too many, not JSON, name a key twice, are of another format
+        BundleError: if they are too many, not JSON, name a key twice, are of an unknown format
             version, or a value is missing, unknown or out of range.
     """
     _require_small(raw)
-    plain = parse_strict_json(raw, "bundle.json")
-    found = plain.get("format_version") if isinstance(plain, dict) else None
-    if found != FORMAT_VERSION:
-        raise BundleError(
-            f"expected bundle format {FORMAT_VERSION}, found {str(found)[:50]}; "
-            "read it with the version of patchbay that wrote it"
-        )
+    plain = upgraded(parse_strict_json(raw, "bundle.json"))
     try:
-        return _ADAPTER.validate_json(raw)
+        return _ADAPTER.validate_json(json.dumps(plain))  # JSON, in which a tuple is a list
     except ValidationError as error:
         raise BundleError(f"bundle.json is not valid: {first_complaint(error)}") from error
 

@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from modularizer.architectures.catalogue import build_network
 from modularizer.assembly.calibration import Calibration
-from modularizer.assembly.class_module import ClassModule, both_ways
+from modularizer.assembly.class_module import ClassModule, both_ways, known_as
 from modularizer.assembly.decode import class_module_skeleton
 from modularizer.assembly.patched import Patch, PatchedClassifier
-from modularizer.classifier import Classifier, inference
+from modularizer.classifier import Classifier
 from modularizer.errors import ModularizerError
-from modularizer.preprocessing import Preprocessing
 from registry.bundles.bundle import Bundle
 from registry.bundles.manifest import (
     WEIGHTS_FILE,
     ClassifierManifest,
     ClassModuleManifest,
     PatchedModelManifest,
+    PatchEntry,
 )
+from registry.bundles.probe import require_same_answers
 from registry.bundles.tensors import parse_tensors, require_layout
 from registry.errors import BundleError
 
@@ -48,13 +48,15 @@ def restore_classifier(bundle: Bundle, manifest: ClassifierManifest) -> Classifi
     """
     skeleton = _skeleton(lambda: build_network(manifest.architecture, device="meta"))
     network = _filled(skeleton, bundle)
-    _require_outputs(network, manifest.preprocessing, len(manifest.class_names))
-    return Classifier(
+    classifier = Classifier(
         network,
         architecture=manifest.architecture,
         preprocessing=manifest.preprocessing,
         class_names=manifest.class_names,
     ).eval()
+    outputs = len(manifest.class_names)
+    require_same_answers(classifier, manifest.preprocessing, outputs, manifest.probe)
+    return classifier
 
 
 def restore_class_module(bundle: Bundle, manifest: ClassModuleManifest) -> LoadedClassModule:
@@ -70,7 +72,6 @@ def restore_class_module(bundle: Bundle, manifest: ClassModuleManifest) -> Loade
         )
     )
     network = _filled(skeleton, bundle)
-    _require_outputs(network, manifest.preprocessing, 1)
     class_module = ClassModule(
         network,
         architecture=manifest.architecture,
@@ -78,8 +79,9 @@ def restore_class_module(bundle: Bundle, manifest: ClassModuleManifest) -> Loade
         output=manifest.output,
         class_name=manifest.class_name,
         preprocessing=manifest.preprocessing,
-    )
-    return LoadedClassModule(class_module.eval(), manifest.calibrations)
+    ).eval()
+    require_same_answers(class_module, manifest.preprocessing, 1, manifest.probe)
+    return LoadedClassModule(class_module, manifest.calibrations)
 
 
 def restore_patched(
@@ -96,19 +98,27 @@ def restore_patched(
             f"{', '.join(manifest.class_names)}"
         )
     for entry, class_module in zip(manifest.patches, class_modules, strict=True):
-        if entry.class_name != class_module.class_name:
+        if entry.module_class != class_module.class_name:
             raise BundleError(
                 f"{entry.class_module.uri} scores {class_module.class_name!r}, the patched model "
-                f"expects {entry.class_name!r}"
+                f"expects {entry.module_class!r}"
             )
     patches = [
-        Patch(both_ways(class_module) if manifest.mirrored else class_module, entry.calibration)
+        Patch(_plugged_in(class_module, entry, mirrored=manifest.mirrored), entry.calibration)
         for entry, class_module in zip(manifest.patches, class_modules, strict=True)
     ]
     try:
-        return PatchedClassifier(weak, patches, manifest.fusion).eval()
+        patched = PatchedClassifier(weak, patches, manifest.fusion).eval()
     except ModularizerError as error:
         raise BundleError(f"the parts don't fit together: {error}") from error
+    require_same_answers(patched, weak.preprocessing, len(weak.class_names), manifest.probe)
+    return patched
+
+
+def _plugged_in(class_module: ClassModule, entry: PatchEntry, *, mirrored: bool) -> ClassModule:
+    if entry.class_name != class_module.class_name:
+        class_module = known_as(class_module, entry.class_name)
+    return both_ways(class_module) if mirrored else class_module
 
 
 def _skeleton(build: Callable[[], nn.Module]) -> nn.Module:
@@ -121,19 +131,6 @@ def _skeleton(build: Callable[[], nn.Module]) -> nn.Module:
             f"the network can't be built from what the bundle says: "
             f"{type(error).__name__}: {str(error)[:200]}"
         ) from error
-
-
-def _require_outputs(network: nn.Module, preprocessing: Preprocessing, outputs: int) -> None:
-    image = torch.zeros((1, preprocessing.channels, *preprocessing.size))
-    try:
-        with inference(network):
-            found = tuple(network(image).shape)
-    except Exception as error:  # as above: sizes that don't fit fail in many ways
-        raise BundleError(
-            f"the network doesn't take the images it was stored with: {str(error)[:200]}"
-        ) from error
-    if found != (1, outputs):
-        raise BundleError(f"expected one score for each of {outputs} classes, found {found[1:]}")
 
 
 def _filled(skeleton: nn.Module, bundle: Bundle) -> nn.Module:

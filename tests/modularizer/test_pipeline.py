@@ -25,7 +25,7 @@ from modularizer.pipeline import (
     run_patch,
     run_training,
 )
-from modularizer.records import Decomposition, PatchedManifest, TrainedClassifier
+from modularizer.records import AppliedPatch, Decomposition, PatchedManifest, TrainedClassifier
 from modularizer.settings import DecompositionSettings, TrainingSettings
 
 SPEC = ArchitectureSpec(
@@ -175,7 +175,11 @@ def test_patching_hands_over_a_manifest_with_addresses_and_evidence() -> None:
     (manifest,) = sink.patched
     assert manifest.weak_uri == weak.uri
     assert manifest.patches == [
-        (taken_apart.of_class(name).uri, taken_apart.of_class(name).calibrations["minmax"])
+        AppliedPatch(
+            taken_apart.of_class(name).uri,
+            name,
+            taken_apart.of_class(name).calibrations["minmax"],
+        )
         for name in "ca"
     ]
     assert patched.uri == "models:/patched/1"

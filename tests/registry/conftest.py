@@ -20,6 +20,7 @@ from modularizer.assembly.decode import decode
 from modularizer.classifier import Classifier
 from modularizer.preprocessing import Preprocessing
 from modularizer.records import (
+    AppliedPatch,
     Cost,
     DecomposedClass,
     Decomposition,
@@ -27,6 +28,7 @@ from modularizer.records import (
     Provenance,
     TrainedClassifier,
 )
+from registry.naming import class_module_name, parse_address
 from registry.registry import Registry
 
 PREPROCESSING = Preprocessing(size=(8, 8), channels=1, mean=(0.4,), std=(0.3,))
@@ -134,11 +136,21 @@ def make_decomposition(name: str, classifier: Classifier) -> Decomposition:
     )
 
 
+def class_of(class_module_uri: str) -> str:
+    """The class that a module made by `make_decomposition` scores, by its address."""
+    parts = {class_module_name("any", name).removeprefix("any."): name for name in CLASS_NAMES}
+    found = parse_address(class_module_uri).name.rpartition(".")[2]
+    return parts.get(found, CLASS_NAMES[0])
+
+
 def make_patched(name: str, weak_uri: str, *class_module_uris: str) -> PatchedManifest:
     return PatchedManifest(
         name=name,
         weak_uri=weak_uri,
-        patches=[(uri, MinMaxCalibration(minimum=-1.5, maximum=1.5)) for uri in class_module_uris],
+        patches=[
+            AppliedPatch(uri, class_of(uri), MinMaxCalibration(minimum=-1.5, maximum=1.5))
+            for uri in class_module_uris
+        ],
         metrics={"validation_f1": 0.7},
         evidence={"confusion": [[3, 1], [0, 4]]},
         provenance=PROVENANCE,

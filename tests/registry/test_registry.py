@@ -20,7 +20,7 @@ from modularizer.assembly.fusions.replacement import Replacement
 from modularizer.assembly.fusions.stacking import Stacking
 from modularizer.assembly.patched import Patch, PatchedClassifier
 from modularizer.classifier import Classifier, predict
-from modularizer.records import Decomposition, ModelSink
+from modularizer.records import AppliedPatch, Decomposition, ModelSink
 from registry.bundles.manifest import ClassModuleManifest
 from registry.bundles.restoring import LoadedClassModule
 from registry.errors import AddressError, BundleError, NotFoundError, RegistryError
@@ -28,6 +28,7 @@ from registry.registry import Registry
 from tests.registry.conftest import (
     CLASS_NAMES,
     SPEC,
+    class_of,
     make_classifier,
     make_decomposition,
     make_patched,
@@ -104,8 +105,8 @@ def test_a_patched_model_comes_back_as_it_would_be_put_together(
     expected = PatchedClassifier(
         registered.weak,
         [
-            Patch(part.class_module, calibration)
-            for part, (_, calibration) in zip(
+            Patch(part.class_module, patch.calibration)
+            for part, patch in zip(
                 registered.decomposition.classes[1:], record.patches, strict=True
             )
         ],
@@ -159,7 +160,10 @@ def test_a_patched_model_keeps_its_fusion(
     calibrations = (FittedCalibration(scale=0.3, shift=-1), FittedCalibration(scale=2, shift=0.1))
     record = replace(
         make_patched(f"{fresh_name}-patched", weak_uri, *uris[1:]),
-        patches=list(zip(uris[1:], calibrations, strict=True)),
+        patches=[
+            AppliedPatch(uri, class_of(uri), calibration)
+            for uri, calibration in zip(uris[1:], calibrations, strict=True)
+        ],
         fusion=fusion,
     )
     patches = [

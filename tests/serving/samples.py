@@ -22,6 +22,7 @@ from modularizer.assembly.patched import Patch, PatchedClassifier
 from modularizer.classifier import Classifier
 from modularizer.preprocessing import Preprocessing
 from modularizer.records import (
+    AppliedPatch,
     Cost,
     DecomposedClass,
     Decomposition,
@@ -154,7 +155,14 @@ def register_patched(home: Path) -> None:
     fusion = Stacking(temperature=1.3, renormalise=True, weak_weights=(0.5,))
     patched_uri = registry.add_patched(
         PatchedManifest(
-            "served", weak_uri, [(module_uri, fitted)], {}, {}, provenance, fusion, mirrored=True
+            "served",
+            weak_uri,
+            [AppliedPatch(module_uri, module.class_name, fitted)],
+            {},
+            {},
+            provenance,
+            fusion,
+            mirrored=True,
         )
     )
     registry.set_alias(patched_uri, "champion")

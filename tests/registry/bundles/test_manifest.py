@@ -43,7 +43,8 @@ def test_a_manifest_is_read_as_it_was_written(plain: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"format_version": 2}, "expected bundle format 1, found 2"),
+        ({"probe": {"outputs": [[1.0]]}}, "probe"),
+        ({"probe": {"outputs": [[1.0], ["a"]]}}, "probe"),
         ({"kind": "stronger"}, "kind"),
         ({"surprise": 1}, "surprise"),
         ({"class_names": []}, "class_names"),
