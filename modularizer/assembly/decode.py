@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
+
 from torch import Tensor, nn
 
 from modularizer.analysis.plan import SlicingPlan
@@ -52,6 +55,18 @@ def class_module_skeleton(
         PlanError: if it can't be sliced.
         DecodeError: if the mask doesn't fit.
     """
-    whole = build_network(architecture, device="meta")
-    plan = slicing_plan(whole, (preprocessing.channels, *preprocessing.size))
+    arguments = json.dumps(architecture.arguments, sort_keys=True)
+    shape = (preprocessing.channels, *preprocessing.size)
+    whole, plan = _whole_and_plan(architecture.name, arguments, shape)
     return decode(whole, plan, kept, output=output)
+
+
+@lru_cache(maxsize=8)
+def _whole_and_plan(
+    name: str, arguments: str, shape: tuple[int, ...]
+) -> tuple[nn.Module, SlicingPlan]:
+    """A strong network on ``meta`` and its plan, which all its class modules share."""
+    whole = build_network(
+        ArchitectureSpec(name=name, arguments=json.loads(arguments)), device="meta"
+    )
+    return whole, slicing_plan(whole, shape)
