@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from modularizer.assembly.class_module import ClassModule
 from modularizer.assembly.patched import PatchedClassifier
 from modularizer.classifier import Classifier
 from registry.bundles.bundle import Bundle
+from registry.bundles.cache import BundleCache
 from registry.bundles.manifest import (
     AnyManifest,
     ClassifierManifest,
@@ -27,7 +27,7 @@ from registry.bundles.restoring import (
 from registry.errors import BundleError
 from registry.naming import parse_address
 from registry.store.client import Store
-from registry.store.versions import fetch_bundle, get_version
+from registry.store.versions import fetch_bundle, fetch_files, get_version
 from registry.version import Version, patched_classes
 
 Model = Classifier | LoadedClassModule | PatchedClassifier
@@ -55,10 +55,12 @@ class Loader:
 
     Args:
         store: an open store.
+        cache: where copies are kept.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, cache: BundleCache) -> None:
         self._store = store
+        self._cache = cache
 
     def load(self, version: Version) -> Loaded:
         """Load one version, and its parts if it is patched.
@@ -67,6 +69,12 @@ class Loader:
             BundleError: if what is stored is not what was registered.
             NotFoundError: if a part of a patched model is gone.
         """
+        try:
+            return self._load(version)
+        except FileNotFoundError:  # another process made room in the cache meanwhile
+            return self._load(version)
+
+    def _load(self, version: Version) -> Loaded:
         with self.bundle(version) as bundle:
             manifest = bundle.manifest
             if isinstance(manifest, ClassifierManifest):
@@ -109,17 +117,34 @@ class Loader:
         return version
 
     @contextmanager
-    def bundle(self, version: Version) -> Iterator[Bundle]:
-        """A version's bundle, checked, in a folder that lasts as long as the context."""
-        with TemporaryDirectory(prefix="patchbay-") as temporary:
-            try:
-                bundle = fetch_bundle(
-                    self._store, version.model_id, version.digest, Path(temporary)
-                )
-                _require_same_story(version, bundle.manifest)
-                yield bundle
-            except BundleError as error:
-                raise BundleError(f"{version.uri} is refused: {error}") from error
+    def bundle(self, version: Version, *, files: Collection[str] | None = None) -> Iterator[Bundle]:
+        """A version's bundle, from the cache or fetched into it.
+
+        Args:
+            version: which.
+            files: those that will be read, besides ``bundle.json``; None for all. Others need not
+                be there, and what is fetched without them is not kept.
+
+        Raises:
+            BundleError: if what is stored is not what was registered.
+        """
+        try:
+            with ExitStack() as stack:
+                found = self._cache.find(version.digest)
+                if found is None:
+                    scratch = stack.enter_context(self._cache.scratch())
+                    found = self._fetched(version, scratch, files)
+                _require_same_story(version, found.manifest)
+                yield found
+        except BundleError as error:
+            raise BundleError(f"{version.uri} is refused: {error}") from error
+
+    def _fetched(self, version: Version, scratch: Path, files: Collection[str] | None) -> Bundle:
+        folder = scratch / "bundle"
+        folder.mkdir()
+        if files is not None:
+            return fetch_files(self._store, version.model_id, version.digest, folder, files)
+        return self._cache.add(fetch_bundle(self._store, version.model_id, version.digest, folder))
 
 
 def _require_same_story(version: Version, manifest: AnyManifest) -> None:

@@ -10,6 +10,7 @@ from modularizer.assembly.patched import PatchedClassifier
 from modularizer.classifier import Classifier
 from modularizer.records import Decomposition, PatchedManifest, TrainedClassifier
 from registry.adding import register
+from registry.bundles.cache import BundleCache, cache_root
 from registry.bundles.manifest import EVIDENCE_FILE, AnyManifest, Kind
 from registry.bundles.restoring import LoadedClassModule
 from registry.bundles.strict_json import parse_strict_json
@@ -18,6 +19,7 @@ from registry.errors import BundleError, RegistryError
 from registry.loading import Loaded, Loader, noun
 from registry.naming import parse_address, require_alias, require_name
 from registry.reports import upload_report_pictures
+from registry.steps import StepCallback, ignore_step
 from registry.store.client import Store, open_store, wrapped_errors
 from registry.store.runs import RunLog, run_log
 from registry.store.versions import (
@@ -49,20 +51,24 @@ class Registry:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._loader = Loader(store)
+        self._cache = BundleCache(cache_root(store.home))
+        self._loader = Loader(store, self._cache)
 
     @classmethod
-    def open(cls, home: Path | str | None = None) -> Registry:
+    def open(
+        cls, home: Path | str | None = None, *, on_step: StepCallback = ignore_step
+    ) -> Registry:
         """Open the registry, and create it where there is none yet.
 
         Args:
             home: a folder; None takes the server ``MLFLOW_TRACKING_URI`` if that is set, else
                 the folder ``PATCHBAY_HOME``, else ``./.patchbay``.
+            on_step: told of each step of registering and of moving an alias.
 
         Raises:
             StoreError: if it can't be opened or created.
         """
-        return cls(open_store(home))
+        return cls(open_store(home, on_step=on_step))
 
     @property
     def tracking_uri(self) -> str:
@@ -121,13 +127,13 @@ class Registry:
     @wrapped_errors("the registry")
     def manifest(self, uri: str) -> AnyManifest:
         """Everything stored with a version but its tensors; raises as `load`."""
-        with self._loader.bundle(self.find(uri)) as bundle:
+        with self._loader.bundle(self.find(uri), files=()) as bundle:
             return bundle.manifest
 
     @wrapped_errors("the registry")
     def evidence(self, uri: str) -> Mapping[str, Any]:
         """The evidence stored with a version, empty if it has none; raises as `load`."""
-        with self._loader.bundle(self.find(uri)) as bundle:
+        with self._loader.bundle(self.find(uri), files=[EVIDENCE_FILE]) as bundle:
             if EVIDENCE_FILE not in bundle.manifest.files:
                 return {}
             found = parse_strict_json(bundle.read(EVIDENCE_FILE), EVIDENCE_FILE)
@@ -193,7 +199,7 @@ class Registry:
         with run_log(self._store, record.name, record.kind, "training") as run:
             run.log_origin(entry.manifest.origin)
             run.log_history(record.history, prefix="epoch/")
-            [version] = register(run, [entry], parents=[])
+            [version] = register(run, [entry], parents=[], cache=self._cache)
         return version.uri
 
     @wrapped_errors("the registry")
@@ -220,7 +226,7 @@ class Registry:
             run.log_history(record.history, first_step=1, prefix="generation/")
             run.log_history(record.sensitivity, prefix="sensitivity/")
             run.log_metrics(record.metrics, step=len(record.history))
-            versions = register(run, entries, parents=[strong.model_id])
+            versions = register(run, entries, parents=[strong.model_id], cache=self._cache)
         if record.report is not None:
             upload_report_pictures(run, record.report)
         return [version.uri for version in versions]
@@ -246,7 +252,8 @@ class Registry:
         )
         with run_log(self._store, record.name, "patched", "patching") as run:
             run.log_origin(entry.manifest.origin)
-            [version] = register(run, [entry], parents=[part.model_id for part in (weak, *modules)])
+            parents = [part.model_id for part in (weak, *modules)]
+            [version] = register(run, [entry], parents=parents, cache=self._cache)
             run.upload_pictures(record.pictures)
         return version.uri
 

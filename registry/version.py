@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,9 @@ from registry.bundles.manifest import KINDS, AnyManifest, Kind, PatchedModelMani
 from registry.errors import BundleError
 
 TAG_PREFIX = "patchbay."
+OWNER_TAG = f"{TAG_PREFIX}owner"
+"""Of a run or a name: the process that made it, see `registry.owner`."""
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _MAX_TAG_LENGTH = 100_000  # MLflow's own limit
 
 
@@ -135,7 +139,7 @@ def version_from_tags(
             patched_classes=tuple(str(item) for item in listed("patched_classes")),
             created=datetime.fromtimestamp(created_ms / 1000, UTC),
             metrics={str(key): _finite(value) for key, value in listed("metrics").items()},
-            digest=tags[TAG_PREFIX + "digest"],
+            digest=_digest(tags[TAG_PREFIX + "digest"]),
             parents=tuple(str(item) for item in listed("parents")),
             model_id=model_id,
             run_id=run_id or "",
@@ -144,6 +148,12 @@ def version_from_tags(
         raise BundleError(
             f"{where}: its tags were changed and can't be read ({error}); register it again"
         ) from error
+
+
+def _digest(value: str) -> str:
+    if not _DIGEST.fullmatch(value):
+        raise ValueError("the digest is no SHA-256")
+    return value
 
 
 def _finite(value: Any) -> float:

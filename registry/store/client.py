@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import RegistryError, StoreError
+from registry.steps import StepCallback, ignore_step
 from registry.store.home import creation_lock, locate
 
 _EXPERIMENT = "patchbay"
@@ -30,21 +31,24 @@ class Store:
         tracking_uri: the store's address, as ``mlflow ui --backend-store-uri`` takes it.
         experiment_id: where runs and models are logged.
         home: the embedded store's folder; None for a server.
+        on_step: told of each step of registering and of moving an alias.
     """
 
     client: Any
     tracking_uri: str
     experiment_id: str
     home: Path | None
+    on_step: StepCallback = ignore_step
 
 
-def open_store(home: Path | str | None = None) -> Store:
+def open_store(home: Path | str | None = None, *, on_step: StepCallback = ignore_step) -> Store:
     """Open the registry's store, and create it if it is a folder that has none.
 
     Several processes may do so at once. The first time takes some seconds.
 
     Args:
         home: see `registry.store.home.locate`.
+        on_step: see `Store`.
 
     Raises:
         StoreError: if it can't be opened or created.
@@ -53,7 +57,7 @@ def open_store(home: Path | str | None = None) -> Store:
     with creation_lock(location), wrapped_errors(f"the store {location.tracking_uri}"):
         client = _client(location.tracking_uri)
         experiment_id = _experiment(client, location.artifact_uri)
-    return Store(client, location.tracking_uri, experiment_id, location.home)
+    return Store(client, location.tracking_uri, experiment_id, location.home, on_step)
 
 
 @contextmanager

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from registry.bundles.bundle import Bundle
-from registry.bundles.manifest import Kind, Origin
+from registry.bundles.manifest import AnyManifest, Kind, Origin
+from registry.owner import this_process
+from registry.steps import Step
 from registry.store.client import Store
-from registry.version import TAG_PREFIX
+from registry.version import OWNER_TAG, TAG_PREFIX
 
 logger = logging.getLogger(__name__)
 
@@ -104,16 +106,14 @@ class RunLog:
             made = [LoggedModelOutput(model_id, step) for step, model_id in enumerate(outputs)]
             self.store.client.log_outputs(self.run_id, made)
 
-    def upload(self, bundle: Bundle, name: str, tags: Mapping[str, str]) -> str:
-        """Store a bundle as a LoggedModel that is not ready yet; gives its id."""
-        manifest = bundle.manifest
+    def create_model(self, manifest: AnyManifest, name: str, tags: Mapping[str, str]) -> str:
+        """Make a LoggedModel that has no files and is not ready yet; gives its id."""
         params = {"kind": manifest.kind, "seed": str(manifest.origin.seed)}
         if manifest.kind != "patched":
             params["architecture"] = manifest.architecture.name
         if manifest.kind == "class_module":
             params["class_name"] = manifest.class_name
-        client = self.store.client
-        model = client.create_logged_model(
+        model = self.store.client.create_logged_model(
             self.store.experiment_id,
             name=_logged_model_name(name),
             source_run_id=self.run_id,
@@ -121,13 +121,11 @@ class RunLog:
             params=params,
             model_type=manifest.kind,
         )
-        model_id = str(model.model_id)
-        try:
-            client.log_model_artifacts(model_id, str(bundle.folder))
-        except BaseException:
-            self.finalize(model_id, ready=False)
-            raise
-        return model_id
+        return str(model.model_id)
+
+    def upload(self, bundle: Bundle, model_id: str) -> None:
+        """Copy a bundle's files to a LoggedModel."""
+        self.store.client.log_model_artifacts(model_id, str(bundle.folder))
 
     def finalize(self, model_id: str, *, ready: bool) -> None:
         """Say that a LoggedModel is complete, or that it will never be."""
@@ -164,9 +162,11 @@ def run_log(store: Store, name: str, kind: Kind, step: str) -> Iterator[RunLog]:
         "mlflow.source.name": "patchbay",
         f"{TAG_PREFIX}kind": kind,
         f"{TAG_PREFIX}step": step,
+        OWNER_TAG: this_process(),
     }
     run = store.client.create_run(store.experiment_id, run_name=f"{step}: {name}", tags=tags)
     run_id = str(run.info.run_id)
+    store.on_step(Step.RUN_STARTED)
     try:
         yield RunLog(store, run_id)
     except BaseException:
@@ -176,6 +176,7 @@ def run_log(store: Store, name: str, kind: Kind, step: str) -> Iterator[RunLog]:
             logger.debug("could not mark run %s as failed", run_id, exc_info=True)
         raise
     store.client.set_terminated(run_id, "FINISHED")
+    store.on_step(Step.RUN_ENDED)
 
 
 def flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

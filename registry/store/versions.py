@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ from registry.bundles.manifest import MANIFEST_FILE
 from registry.bundles.manifest_file import MAX_MANIFEST_BYTES
 from registry.errors import BundleError, NotFoundError, RegistryError
 from registry.naming import Address
+from registry.owner import this_process
+from registry.steps import Step
 from registry.store.client import Store, as_global_address, error_code
-from registry.version import TAG_PREFIX, Version, is_ours, version_from_tags
+from registry.version import OWNER_TAG, TAG_PREFIX, Version, is_ours, version_from_tags
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +73,7 @@ def create_version(
         RegistryError: if the name belongs to models of another kind.
     """
     _create_name(store, name, tags[f"{TAG_PREFIX}kind"])
+    store.on_step(Step.NAMED)
     with as_global_address(store):
         entry = store.client.create_model_version(
             name,
@@ -122,11 +125,30 @@ def set_alias(store: Store, version: Version, alias: str) -> None:
 def fetch_bundle(store: Store, model_id: str, digest: str, into: Path) -> Bundle:
     """Copy a LoggedModel's bundle into an empty folder and check every byte of it.
 
-    What ``bundle.json`` doesn't list is not copied, and the listing is compared before
-    anything but ``bundle.json`` is.
-
     Raises:
         BundleError: if it is not what was registered.
+    """
+    fetch_files(store, model_id, digest, into)
+    return read_bundle(into, digest)
+
+
+def fetch_files(
+    store: Store, model_id: str, digest: str, into: Path, names: Collection[str] | None = None
+) -> Bundle:
+    """Copy ``bundle.json`` and files of a LoggedModel's bundle into an empty folder.
+
+    What ``bundle.json`` doesn't list is not copied, and the listing is compared before
+    anything but ``bundle.json`` is. Each file's bytes are checked when they are read.
+
+    Args:
+        store: an open store.
+        model_id: of the LoggedModel.
+        digest: SHA-256 of its ``bundle.json``.
+        into: an empty folder.
+        names: which files, as far as there are such; None for all.
+
+    Raises:
+        BundleError: if ``bundle.json`` or the listing is not what was registered.
     """
     from mlflow.artifacts import download_artifacts
 
@@ -157,8 +179,9 @@ def fetch_bundle(store: Store, model_id: str, digest: str, into: Path) -> Bundle
     manifest = read_manifest(into / MANIFEST_FILE, digest)
     require_listing(manifest, sizes)
     for name in manifest.files:
-        fetch(name)
-    return read_bundle(into, digest)
+        if names is None or name in names:
+            fetch(name)
+    return Bundle(into, manifest, digest)
 
 
 def _version(entry: Any, aliases: tuple[str, ...]) -> Version:
@@ -198,7 +221,8 @@ def _create_name(store: Store, name: str, kind: str) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        store.client.create_registered_model(name, tags={f"{TAG_PREFIX}kind": kind})
+        tags = {f"{TAG_PREFIX}kind": kind, OWNER_TAG: this_process()}
+        store.client.create_registered_model(name, tags=tags)
     except MlflowException as error:
         if error_code(error) != "RESOURCE_ALREADY_EXISTS":
             raise

@@ -58,6 +58,7 @@ _numbers = count()
 def _no_outer_store(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("PATCHBAY_HOME", raising=False)
+    monkeypatch.delenv("PATCHBAY_CACHE", raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +17,12 @@ from mlflow import MlflowClient
 from registry.errors import BundleError, NotFoundError, RegistryError
 from registry.registry import Registry
 from tests.registry.conftest import make_decomposition, make_patched, make_trained
+
+
+@pytest.fixture(autouse=True)
+def _nothing_cached(home: Path) -> None:
+    """What was copied before a change would hide it."""
+    shutil.rmtree(home / "cache", ignore_errors=True)
 
 
 @pytest.fixture
@@ -140,6 +147,7 @@ def test_digests_changed_in_both_places_are_refused(
         ("class_names", "[" * 50_000, "can't be read"),
         ("metrics", "[]", "can't be read"),
         ("parents", "3", "can't be read"),
+        ("digest", "../../../etc", "the digest is no SHA-256"),
     ],
 )
 def test_changed_tags_are_refused(
