@@ -13,6 +13,10 @@ class NotFoundError(RegistryError):
     """No such name, version or alias; the message lists what there is."""
 
 
+class InUseError(RegistryError):
+    """The version can't be deleted: the message names who uses it."""
+
+
 class BundleError(RegistryError):
     """A stored bundle is not what was registered, or is no bundle: nothing of it is used."""
 

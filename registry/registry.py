@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,18 @@ from modularizer.assembly.patched import PatchedClassifier
 from modularizer.classifier import Classifier
 from modularizer.records import Decomposition, PatchedManifest, TrainedClassifier
 from registry.adding import register
+from registry.aliases import Aliases
 from registry.bundles.cache import BundleCache, cache_root
 from registry.bundles.manifest import EVIDENCE_FILE, AnyManifest, Kind
 from registry.bundles.restoring import LoadedClassModule
 from registry.bundles.strict_json import parse_strict_json
+from registry.checking import CheckReport, check
+from registry.deleting import delete, require_unused
 from registry.entries import class_module_entry, classifier_entry, patched_entry
 from registry.errors import BundleError, RegistryError
+from registry.history import Move
 from registry.loading import Loaded, Loader, noun
-from registry.naming import parse_address, require_alias, require_name
+from registry.naming import parse_address, require_name
 from registry.reports import upload_report_pictures
 from registry.steps import StepCallback, ignore_step
 from registry.store.client import Store, open_store, wrapped_errors
@@ -26,8 +31,6 @@ from registry.store.versions import (
     get_version,
     list_versions,
     require_free_name,
-    set_alias,
-    version_behind,
 )
 from registry.version import Version
 
@@ -53,6 +56,7 @@ class Registry:
         self._store = store
         self._cache = BundleCache(cache_root(store.home))
         self._loader = Loader(store, self._cache)
+        self._aliases = Aliases(store, self._loader)
 
     @classmethod
     def open(
@@ -142,22 +146,93 @@ class Registry:
         return found
 
     @wrapped_errors("the registry")
-    def set_alias(self, uri: str, alias: str) -> Version | None:
+    def promote(
+        self,
+        uri: str,
+        alias: str,
+        *,
+        reason: str = "",
+        forced: bool = False,
+        verdict: Mapping[str, Any] | None = None,
+    ) -> Version | None:
         """Point an alias at a version; gives the version that it pointed at before, or None.
 
-        The version is loaded first, with all its parts: an alias never comes to stand before
-        one that can't be used.
+        The version is loaded first, with all its parts: an alias never comes to stand for one
+        that can't be used. The move is an MLflow run, which `history` reads.
+
+        Args:
+            uri: the version's address.
+            alias: to move, or to make.
+            reason: in the words of who does it.
+            forced: whether a gate's refusal is overruled.
+            verdict: the gate's, as JSON values.
 
         Raises:
             AddressError: if the alias is not a legal one.
             NotFoundError: if there is no such version.
             BundleError: if it, or a part of it, is not what was registered.
         """
-        require_alias(alias)
-        version = self.load(uri).version
-        previous = version_behind(self._store, version.name, alias)
-        set_alias(self._store, version, alias)
-        return previous
+        return self._aliases.promote(
+            self.find(uri), alias, reason=reason, forced=forced, verdict=verdict
+        )
+
+    @wrapped_errors("the registry")
+    def rollback(self, name: str, alias: str, *, reason: str = "") -> tuple[Version, Version]:
+        """Point an alias at the version that it stood for before; gives where from, and where to.
+
+        Once more goes back once more.
+
+        Raises:
+            AddressError, NotFoundError: if there is no such alias.
+            RegistryError: if there is nothing to go back to.
+            BundleError: if the version before is not what was registered any more.
+        """
+        return self._aliases.rollback(name, alias, reason=reason)
+
+    @wrapped_errors("the registry")
+    def history(self, name: str, alias: str | None = None) -> list[Move]:
+        """Who moved a name's aliases when, why and by which evidence, the oldest move first."""
+        return self._aliases.history(name, alias)
+
+    @wrapped_errors("the registry")
+    def delete(self, uri: str, *, drop_aliases: bool = False, reason: str = "") -> Version:
+        """Delete a version that nobody uses; gives what it was.
+
+        Args:
+            uri: the version's address.
+            drop_aliases: take its aliases away first, on record.
+            reason: in the words of who does it; for the record of the aliases.
+
+        Raises:
+            NotFoundError: if there is no such version.
+            InUseError: if another version was made from it, or an alias stands for it.
+        """
+        version = self.find(uri)
+        users = self.used_by(version)
+        if drop_aliases and not users:
+            for alias in version.aliases:
+                self._aliases.remove(version, alias, reason=reason)
+            version = replace(version, aliases=())
+        require_unused(version, users)
+        delete(self._store, version)
+        return version
+
+    @wrapped_errors("the registry")
+    def check(
+        self,
+        *,
+        clear: bool,
+        load: bool = True,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> CheckReport:
+        """Load every version from the store, and find what killed processes left behind.
+
+        Args:
+            clear: whether what was left behind is removed. Versions are never removed.
+            load: whether versions are loaded; it takes a tenth of a second each.
+            progress: told how many of how many versions were loaded.
+        """
+        return check(self._store, self._cache, clear=clear, load=load, progress=progress)
 
     @wrapped_errors("the registry")
     def used_by(self, version: Version | str) -> list[Version]:

@@ -7,10 +7,12 @@ from enum import StrEnum
 
 
 class Step(StrEnum):
-    """What has just been done; told in this order, those from STAGED to READY once a model.
+    """What has just been done.
 
-    A process may be killed after any of them. Until VERSIONED there is no version; from then on
-    it is complete. An alias moves in one step, MOVED, and the move is on record before it.
+    Registering takes all but those of a move, those from STAGED to READY once a model, and a
+    move those from RUN_STARTED, MOVE_RECORDED, MOVED to RUN_ENDED. A process may be killed after
+    any of them: until VERSIONED there is no version, and from then on it is complete; a move is
+    on record before it happens.
     """
 
     RUN_STARTED = "the MLflow run is there"
@@ -22,10 +24,9 @@ class Step(StrEnum):
     LINKED = "lineage is logged"
     NAMED = "the registered name is there"
     VERSIONED = "the version is there"
-    RUN_ENDED = "the run is marked as finished"
     MOVE_RECORDED = "why an alias is to move, and by which evidence, is on record"
     MOVED = "the alias has moved"
-    MOVE_ENDED = "the record says that it did"
+    RUN_ENDED = "the run is marked as finished"
 
 
 StepCallback = Callable[[Step], None]

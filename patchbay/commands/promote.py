@@ -20,7 +20,7 @@ def promote(model: str, alias: str, home: Path | None, as_json: bool) -> None:
     """Point an alias at MODEL, a version of any kind. No gate yet: look at the evidence first."""
     registry = open_registry(home, addresses=[model], reads_only=True)
     version = registry.find(model)
-    previous = registry.set_alias(version.uri, alias)
+    previous = registry.promote(version.uri, alias)
     if as_json:
         before = previous.uri if previous else None
         emit({"uri": version.uri, "alias": alias, "previous": before})

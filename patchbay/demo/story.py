@@ -128,7 +128,7 @@ def tell_story(registry: Registry, bars: Bars) -> Story:
         for target in DIGITS_STRONG
     )
     served = max(targets, key=lambda target: target.validation_gain)
-    registry.set_alias(served.patch.uri, recipe.ALIAS)
+    registry.promote(served.patch.uri, recipe.ALIAS)
     metrics = decomposition.record.metrics
     return Story(
         strong=strong,

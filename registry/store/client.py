@@ -19,6 +19,7 @@ from registry.steps import StepCallback, ignore_step
 from registry.store.home import creation_lock, locate
 
 _EXPERIMENT = "patchbay"
+_PAGE = 1000
 _global_address_lock = threading.RLock()
 
 
@@ -111,6 +112,23 @@ def as_global_address(store: Store) -> Iterator[None]:
                 os.environ.pop("MLFLOW_TRACKING_URI", None)
             else:
                 os.environ["MLFLOW_TRACKING_URI"] = before
+
+
+def pages(search: Any, **arguments: Any) -> list[Any]:
+    """All that a search of the client's gives, page after page.
+
+    Args:
+        search: such as ``client.search_runs``.
+        arguments: its own, but for the pages.
+    """
+    entries: list[Any] = []
+    token = None
+    while True:
+        page = search(max_results=_PAGE, page_token=token, **arguments)
+        entries.extend(page)
+        token = page.token
+        if not token:
+            return entries
 
 
 def error_code(error: Exception) -> str:

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 _MAX_METRICS_A_BATCH = 500
 _MAX_PARAMS_A_BATCH = 100
 _MAX_PARAM_LENGTH = 6000
+MAX_TAG_LENGTH = 8000  # MLflow's own limit for a run
 
 
 @dataclass(frozen=True)
@@ -147,14 +148,17 @@ class RunLog:
 
 
 @contextmanager
-def run_log(store: Store, name: str, kind: Kind, step: str) -> Iterator[RunLog]:
+def run_log(
+    store: Store, name: str, kind: Kind, step: str, more_tags: Mapping[str, str] | None = None
+) -> Iterator[RunLog]:
     """A run around one step; FINISHED at the end, FAILED if anything passes through.
 
     Args:
         store: where to log.
         name: what it makes, shown as the run's name.
         kind: what kind of model it makes.
-        step: training, decomposition or patching.
+        step: training, decomposition, patching, or how an alias moves.
+        more_tags: to begin with.
     """
     tags = {
         "mlflow.user": _user(),
@@ -163,6 +167,7 @@ def run_log(store: Store, name: str, kind: Kind, step: str) -> Iterator[RunLog]:
         f"{TAG_PREFIX}kind": kind,
         f"{TAG_PREFIX}step": step,
         OWNER_TAG: this_process(),
+        **(more_tags or {}),
     }
     run = store.client.create_run(store.experiment_id, run_name=f"{step}: {name}", tags=tags)
     run_id = str(run.info.run_id)

@@ -16,12 +16,11 @@ from registry.errors import BundleError, NotFoundError, RegistryError
 from registry.naming import Address
 from registry.owner import this_process
 from registry.steps import Step
-from registry.store.client import Store, as_global_address, error_code
+from registry.store.client import Store, as_global_address, error_code, pages
 from registry.version import OWNER_TAG, TAG_PREFIX, Version, is_ours, version_from_tags
 
 logger = logging.getLogger(__name__)
 
-_PAGE = 1000
 _MAX_LISTED = 200
 _MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
@@ -31,15 +30,23 @@ def list_versions(store: Store) -> list[Version]:
 
     One whose tags were changed beyond reading is left out too, with a warning in the log.
     """
-    found = []
+    found, unreadable = list_all_versions(store)
+    for _, error in unreadable:
+        logger.warning("not listed: %s", error)
+    return found
+
+
+def list_all_versions(store: Store) -> tuple[list[Version], list[tuple[str, BundleError]]]:
+    """Versions that patchbay registered; and the address and complaint of each unreadable one."""
+    found, unreadable = [], []
     aliases = _all_aliases(store)
-    for entry in _pages(store.client.search_model_versions):
-        if is_ours(entry.tags) and entry.source.startswith("models:/m-"):
+    for entry in pages(store.client.search_model_versions):
+        if is_ours(entry.tags):
             try:
                 found.append(_version(entry, aliases.get((entry.name, int(entry.version)), ())))
             except BundleError as error:
-                logger.warning("not listed: %s", error)
-    return sorted(found, key=lambda version: (version.name, version.version))
+                unreadable.append((f"models:/{entry.name}/{entry.version}", error))
+    return sorted(found, key=lambda version: (version.name, version.version)), unreadable
 
 
 def get_version(store: Store, address: Address) -> Version:
@@ -72,7 +79,7 @@ def create_version(
     Raises:
         RegistryError: if the name belongs to models of another kind.
     """
-    _create_name(store, name, tags[f"{TAG_PREFIX}kind"])
+    is_new = _create_name(store, name, tags[f"{TAG_PREFIX}kind"])
     store.on_step(Step.NAMED)
     with as_global_address(store):
         entry = store.client.create_model_version(
@@ -82,6 +89,8 @@ def create_version(
             tags=dict(tags),
             model_id=model_id,  # a server refuses a LoggedModel as source without its id
         )
+    if is_new:  # from now on the name stays, even if its versions go
+        store.client.delete_registered_model_tag(name, OWNER_TAG)
     return _version(entry, ())
 
 
@@ -120,6 +129,16 @@ def version_behind(store: Store, name: str, alias: str) -> Version | None:
 def set_alias(store: Store, version: Version, alias: str) -> None:
     """Point an alias at a version; it leaves the version it pointed at before."""
     store.client.set_registered_model_alias(version.name, alias, str(version.version))
+
+
+def delete_version(store: Store, version: Version) -> None:
+    """Delete a version with its aliases; its number is not given again."""
+    store.client.delete_model_version(version.name, str(version.version))
+
+
+def drop_alias(store: Store, name: str, alias: str) -> None:
+    """Remove an alias; the version that it stood for stays."""
+    store.client.delete_registered_model_alias(name, alias)
 
 
 def fetch_bundle(store: Store, model_id: str, digest: str, into: Path) -> Bundle:
@@ -196,28 +215,18 @@ def _version(entry: Any, aliases: tuple[str, ...]) -> Version:
     )
 
 
-def _pages(search: Any, **arguments: Any) -> list[Any]:
-    entries: list[Any] = []
-    token = None
-    while True:
-        page = search(max_results=_PAGE, page_token=token, **arguments)
-        entries.extend(page)
-        token = page.token
-        if not token:
-            return entries
-
-
 def _all_aliases(store: Store) -> dict[tuple[str, int], tuple[str, ...]]:
     # A search for versions answers without their aliases; a search for names answers with them.
     aliases: dict[tuple[str, int], tuple[str, ...]] = {}
-    for model in _pages(store.client.search_registered_models):
+    for model in pages(store.client.search_registered_models):
         for alias, number in model.aliases.items():
             key = (model.name, int(number))
             aliases[key] = (*aliases.get(key, ()), alias)
     return aliases
 
 
-def _create_name(store: Store, name: str, kind: str) -> None:
+def _create_name(store: Store, name: str, kind: str) -> bool:
+    """Make sure of a name; gives whether it is new."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -227,6 +236,8 @@ def _create_name(store: Store, name: str, kind: str) -> None:
         if error_code(error) != "RESOURCE_ALREADY_EXISTS":
             raise
         require_free_name(store, name, kind)
+        return False
+    return True
 
 
 def _what_there_is(store: Store, address: Address) -> str:

@@ -124,7 +124,7 @@ def test_a_failed_patched_version_leaves_the_alias_where_it_was(
     uris = registry.add_decomposition(decomposition, strong_uri=strong_uri)
     record = make_patched(f"{fresh_name}-patched", strong_uri, uris[0])
     good = registry.add_patched(record)
-    registry.set_alias(good, "champion")
+    registry.promote(good, "champion")
 
     def fail(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

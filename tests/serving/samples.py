@@ -165,4 +165,4 @@ def register_patched(home: Path) -> None:
             mirrored=True,
         )
     )
-    registry.set_alias(patched_uri, "champion")
+    registry.promote(patched_uri, "champion")

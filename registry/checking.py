@@ -1,0 +1,98 @@
+"""Whether every version still loads from the store, and what was left over by what never ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from registry.bundles.cache import BundleCache
+from registry.errors import RegistryError
+from registry.loading import Loader
+from registry.scratch import abandoned
+from registry.store.client import Store
+from registry.store.leftovers import Leftover, clear_leftover, find_leftovers
+from registry.store.versions import list_all_versions
+from registry.version import Version
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A version that can't be used, and why."""
+
+    uri: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check found.
+
+    Attributes:
+        versions: how many there are, the broken ones among them.
+        broken: those that don't load.
+        leftovers: what was left behind.
+        cleared: whether it is gone now.
+    """
+
+    versions: int
+    broken: tuple[Broken, ...]
+    leftovers: tuple[Leftover, ...]
+    cleared: bool
+
+
+def check(
+    store: Store,
+    cache: BundleCache,
+    *,
+    clear: bool,
+    load: bool = True,
+    progress: Progress = lambda done, total: None,
+) -> CheckReport:
+    """Load every version from the store itself, and find what nobody is at work on any more.
+
+    Args:
+        store: an open store.
+        cache: of this machine; nothing is read from it, and what is left over there is found.
+        clear: whether what is left over is removed. Versions are never removed.
+        load: whether versions are loaded; if not, only those that can't be listed count as broken.
+        progress: told how many of how many versions were loaded.
+    """
+    leftovers = [*find_leftovers(store), *_folders(cache)]
+    if clear:
+        for leftover in leftovers:
+            clear_leftover(store, leftover)
+    versions, unreadable = list_all_versions(store)
+    broken = [Broken(uri, str(error)) for uri, error in unreadable]
+    with TemporaryDirectory(prefix="patchbay-") as temporary:
+        # A cache of its own: what others have cached says nothing about the store, and parts
+        # that several versions share are fetched once.
+        loader = Loader(store, BundleCache(Path(temporary)))
+        for done, version in enumerate(versions if load else (), start=1):
+            if (reason := _complaint(loader, version)) is not None:
+                broken.append(Broken(version.uri, reason))
+            progress(done, len(versions))
+    return CheckReport(
+        versions=len(versions) + len(unreadable),
+        broken=tuple(broken),
+        leftovers=tuple(leftovers),
+        cleared=clear,
+    )
+
+
+def _complaint(loader: Loader, version: Version) -> str | None:
+    try:
+        loader.load(version)
+    except RegistryError as error:
+        return str(error)
+    return None
+
+
+def _folders(cache: BundleCache) -> list[Leftover]:
+    return [
+        Leftover("folder", str(path), "the process that worked in it has ended")
+        for path in abandoned(cache.scratch_root)
+    ]

@@ -1,0 +1,124 @@
+"""Moves of aliases as MLflow runs, which hold who, when, why and the evidence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from registry.history import ACTIONS, Action, Move
+from registry.steps import Step
+from registry.store.client import Store, pages
+from registry.store.runs import MAX_TAG_LENGTH, run_log
+from registry.version import TAG_PREFIX, Version
+
+_STEP, _NAME, _ALIAS = (f"{TAG_PREFIX}{key}" for key in ("step", "name", "alias"))
+_BEFORE, _AFTER, _REASON, _FORCED, _VERDICT = (
+    f"{TAG_PREFIX}{key}" for key in ("before", "after", "reason", "forced", "verdict")
+)
+VERDICT_FILE = "verdict.json"
+
+
+@contextmanager
+def recorded_move(
+    store: Store,
+    action: Action,
+    alias: str,
+    *,
+    before: Version | None,
+    after: Version | None,
+    reason: str = "",
+    forced: bool = False,
+    verdict: Mapping[str, Any] | None = None,
+) -> Iterator[None]:
+    """A run around the move itself: what is to be done is on record before it is.
+
+    Args:
+        store: an open store.
+        action: what kind of move.
+        alias: what moves.
+        before: where it stands; None if there is no such alias.
+        after: where it will stand; None to remove it. One of both is given.
+        reason: in the words of who does it.
+        forced: whether a refusal was overruled.
+        verdict: the gate's, as JSON values.
+    """
+    version = after or before
+    assert version is not None
+    tags = {
+        _NAME: version.name,
+        _ALIAS: alias,
+        _BEFORE: _number(before),
+        _AFTER: _number(after),
+        _REASON: reason,
+        _FORCED: json.dumps(forced),
+    }
+    summary = json.dumps(verdict) if verdict is not None else ""
+    if len(summary) <= MAX_TAG_LENGTH:  # else it is in its file alone
+        tags[_VERDICT] = summary
+    with run_log(store, f"{version.name}@{alias}", version.kind, action, tags) as run:
+        if verdict is not None:
+            store.client.log_dict(run.run_id, dict(verdict), VERDICT_FILE)
+        run.log_lineage(inputs=[one.model_id for one in (before, after) if one], outputs=[])
+        store.on_step(Step.MOVE_RECORDED)
+        yield
+        store.on_step(Step.MOVED)
+
+
+def list_moves(store: Store, name: str, alias: str | None = None) -> list[Move]:
+    """Moves of a name's aliases, the oldest first.
+
+    Args:
+        store: an open store.
+        name: registered.
+        alias: of this one alone.
+    """
+    wanted = f"tags.`{_NAME}` = '{name}'"
+    if alias is not None:
+        wanted += f" and tags.`{_ALIAS}` = '{alias}'"
+    runs = pages(
+        store.client.search_runs,
+        experiment_ids=[store.experiment_id],
+        filter_string=wanted,
+        order_by=["attributes.start_time ASC"],
+    )
+    return [move for run in runs if (move := move_of(run)) is not None]
+
+
+def move_of(run: Any) -> Move | None:
+    """What an MLflow run says of a move; None if it is the run of something else."""
+    tags = run.data.tags
+    if tags.get(_STEP) not in ACTIONS:
+        return None
+    return Move(
+        name=tags.get(_NAME, ""),
+        alias=tags.get(_ALIAS, ""),
+        action=next(action for action in ACTIONS if action == tags[_STEP]),
+        before=_version(tags.get(_BEFORE)),
+        after=_version(tags.get(_AFTER)),
+        who=tags.get("mlflow.user", "unknown"),
+        when=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
+        reason=tags.get(_REASON, ""),
+        forced=tags.get(_FORCED) == "true",
+        verdict=_parsed(tags.get(_VERDICT, "")),
+        run_id=run.info.run_id,
+        is_done=run.info.status == "FINISHED",
+    )
+
+
+def _number(version: Version | None) -> str:
+    return "" if version is None else str(version.version)
+
+
+def _version(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() else None
+
+
+def _parsed(text: str) -> Mapping[str, Any] | None:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -1,0 +1,98 @@
+"""Processes that are killed (SIGKILL) at a chosen step of registering, or of moving an alias.
+
+Importing torch and MLflow costs seconds, so that one process does it once and a fork of it is
+killed for each case. ``python -m tests.registry.killing`` reads ``HOME ACTION STEP COUNT ARGUMENT``
+on each line of stdin, and answers with the signal that ended the fork, or 0.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from registry.registry import Registry
+from registry.steps import Step
+from tests.registry.conftest import make_decomposition, make_trained
+
+
+@dataclass(frozen=True)
+class Killer:
+    """The process that forks."""
+
+    stdin: IO[str]
+    stdout: IO[str]
+
+    def kill_at(self, home: Path, action: str, step: Step, count: int, argument: str) -> int:
+        """The signal by which a process ended that was to be killed at a step's nth time."""
+        words = (str(home), action, step.name, str(count), argument)
+        self.stdin.write(shlex.join(words) + "\n")
+        self.stdin.flush()
+        return int(self.stdout.readline())
+
+
+@contextmanager
+def killer() -> Iterator[Killer]:
+    """Start the process that forks, and end it."""
+    command = [sys.executable, "-m", "tests.registry.killing"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield Killer(process.stdin, process.stdout)
+        finally:
+            process.stdin.close()
+            process.wait(60)
+
+
+def act(home: str, action: str, step: str, count: str, argument: str) -> None:
+    """Do the action, and be killed at that step's nth time."""
+    left = int(count)
+
+    def on_step(done: Step) -> None:
+        nonlocal left
+        left -= done is Step[step]
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    registry = Registry.open(home, on_step=on_step)
+    if action == "decompose":
+        strong = registry.load_classifier(argument)
+        name = registry.find(argument).name
+        registry.add_decomposition(make_decomposition(name, strong), strong_uri=argument)
+    elif action == "train":
+        registry.add_classifier(make_trained(argument))
+    elif action == "promote":
+        registry.promote(argument, "champion", reason="a better one")
+    else:
+        registry.rollback(argument, "champion")
+
+
+def _in_a_fork(line: str) -> int:
+    child = os.fork()
+    if child == 0:
+        try:
+            act(*shlex.split(line))
+        except BaseException:
+            traceback.print_exc()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+
+
+if __name__ == "__main__":
+    import mlflow  # noqa: F401
+
+    for line in sys.stdin:
+        sys.stdout.write(f"{_in_a_fork(line)}\n")
+        sys.stdout.flush()

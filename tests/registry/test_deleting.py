@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from registry.errors import InUseError, NotFoundError
+from registry.registry import Registry
+from tests.registry.conftest import make_decomposition, make_patched, make_trained
+
+
+def test_a_version_that_nobody_uses_goes_with_its_files(
+    registry: Registry, fresh_name: str, home: Path
+) -> None:
+    uri = registry.add_classifier(make_trained(fresh_name))
+    folder = home / "artifacts" / "models" / registry.find(uri).model_id
+    assert folder.is_dir()
+    assert registry.delete(uri).uri == uri
+    with pytest.raises(NotFoundError):
+        registry.find(uri)
+    assert not folder.exists()
+    assert registry.check(clear=False, load=False).leftovers == ()
+
+
+def test_the_number_of_a_deleted_version_is_not_given_again(
+    registry: Registry, fresh_name: str
+) -> None:
+    registry.delete(registry.add_classifier(make_trained(fresh_name)))
+    registry.check(clear=True, load=False)
+    assert registry.add_classifier(make_trained(fresh_name)) == f"models:/{fresh_name}/2"
+
+
+def test_a_version_in_use_is_refused_and_its_users_are_named(
+    registry: Registry, fresh_name: str
+) -> None:
+    strong = make_trained(fresh_name)
+    strong_uri = registry.add_classifier(strong)
+    weak_uri = registry.add_classifier(make_trained(f"{fresh_name}-weak", kind="weak", seed=1))
+    record = make_decomposition(fresh_name, strong.classifier)
+    uris = registry.add_decomposition(record, strong_uri=strong_uri)
+    patched = registry.add_patched(make_patched(f"{fresh_name}-patched", weak_uri, uris[0]))
+    registry.promote(patched, "champion")
+    for used, user in ((uris[0], patched), (weak_uri, patched), (strong_uri, uris[2])):
+        with pytest.raises(InUseError, match=f"{used} is part of .*{user}"):
+            registry.delete(used)
+        with pytest.raises(InUseError, match="is part of"):
+            registry.delete(used, drop_aliases=True)
+    with pytest.raises(InUseError, match=f"in use as models:/{fresh_name}-patched@champion"):
+        registry.delete(f"models:/{fresh_name}-patched@champion")
+    registry.load(patched)
+    registry.delete(patched, drop_aliases=True, reason="nobody serves it any more")
+    last = registry.history(f"{fresh_name}-patched")[-1]
+    assert (last.action, last.before, last.after) == ("removal", 1, None)
+    assert last.reason == "nobody serves it any more"
+    registry.delete(uris[0])
+    registry.delete(weak_uri)
+    with pytest.raises(InUseError, match="is part of"):
+        registry.delete(strong_uri)
