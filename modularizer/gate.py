@@ -1,0 +1,238 @@
+"""Whether a patched model may take the place of the one that is in use."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from modularizer.answers import Answers
+from modularizer.errors import DataError
+from modularizer.metrics import METRICS, Labels, class_metrics, resampled_metrics
+
+_DRAWS, _SEED = 2000, 0
+_F1 = METRICS.index("f1")
+_ROUNDING = 1e-9  # .01 of 200 images are two, whatever 1.0 - .99 is in binary
+
+
+class GateSettings(BaseModel):
+    """What a patch must reach, and what it may cost."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_loss: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="what may be lost against the model in use and against the weak model: of the "
+        "accuracy on the other classes, and of a patched class's F1",
+    )
+    gain_test: Literal["bootstrap", "mcnemar"] = Field(
+        "bootstrap",
+        description="how it is told that a patched class gains over the weak model: the interval "
+        "of its F1 gain over resampled images lies above 0, or McNemar's exact test of the images "
+        "that are told apart rightly",
+    )
+    alpha: float = Field(
+        0.05, gt=0, le=0.5, description="significance of that test, on both sides together"
+    )
+
+
+@dataclass(frozen=True)
+class PatchedClass:
+    """How one patched class does.
+
+    Attributes:
+        name: of the class.
+        images: of it.
+        weak_f1: by the weak model below the patch.
+        f1: by the patched model.
+        gain_low: the lower end of the interval of the F1 gain over the weak model.
+        gain_high: the upper end.
+        p_value: of McNemar's exact test, on both sides, of the images that are told apart from
+            this class's or as this class's rightly by one of both models alone.
+        current_f1: by the model in use; None if there is none to compare with.
+        gains: whether it gains over the weak model by the test that was asked for.
+    """
+
+    name: str
+    images: int
+    weak_f1: float
+    f1: float
+    gain_low: float
+    gain_high: float
+    p_value: float
+    current_f1: float | None
+    gains: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says, and by which numbers.
+
+    Attributes:
+        passed: whether nothing speaks against it.
+        reasons: what does.
+        settings: the thresholds.
+        images: how many it was judged by.
+        classes: the patched ones.
+        others_images: images of the other classes.
+        others_accuracy: on these; None where every class is patched.
+        weak_others_accuracy: of the weak model.
+        current_others_accuracy: of the model in use; None if there is none to compare with.
+        fixed: images that the model in use, or the weak one, gets wrong and this one right.
+        broken: the other way round.
+    """
+
+    passed: bool
+    reasons: tuple[str, ...]
+    settings: GateSettings
+    images: int
+    classes: tuple[PatchedClass, ...]
+    others_images: int
+    others_accuracy: float | None
+    weak_others_accuracy: float | None
+    current_others_accuracy: float | None
+    fixed: int
+    broken: int
+
+    def as_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {**asdict(self), "settings": self.settings.model_dump(mode="json")}
+
+
+def judge_promotion(
+    answers: Answers,
+    patched_classes: tuple[str, ...],
+    *,
+    current: Labels | None,
+    settings: GateSettings,
+) -> Verdict:
+    """Judge a patched model against its own weak model and against the model in use.
+
+    It is refused if one of its classes does not gain over the weak model by the test, or if more
+    than ``max_loss`` is lost: of the accuracy on the other classes or of a patched class's F1,
+    against the model in use; without one, against the weak model.
+
+    Args:
+        answers: of the weak and the patched model on labelled images.
+        patched_classes: their names.
+        current: what the model in use answers on the same images, int64 (N,); None if there is
+            none.
+        settings: the thresholds.
+
+    Raises:
+        DataError: if a patched class has no image, or there is no other image.
+    """
+    if current is not None and len(current) != len(answers.labels):
+        raise DataError(f"expected {len(answers.labels)} answers of the model in use")
+    columns = [answers.class_names.index(name) for name in patched_classes]
+    classes = tuple(_judged(answers, column, current, settings) for column in columns)
+    is_other = ~np.isin(answers.labels, columns)
+    there = int(is_other.sum())
+    before = answers.weak if current is None else current
+    accuracy, weak_accuracy, before_accuracy = (
+        float((said == answers.labels)[is_other].mean()) if there else None
+        for said in (answers.patched, answers.weak, before)
+    )
+    reasons = [reason for one in classes for reason in _complaints(one, settings)]
+    if accuracy is not None and before_accuracy is not None:
+        lost = before_accuracy - accuracy
+        if lost > settings.max_loss + _ROUNDING:
+            reasons.append(
+                f"the other classes lose {lost:.3f} of their accuracy against "
+                f"{'the weak model' if current is None else 'the model in use'} "
+                f"({before_accuracy:.3f} > {accuracy:.3f}); {settings.max_loss:g} may be lost"
+            )
+    was_right, is_right = before == answers.labels, answers.patched == answers.labels
+    return Verdict(
+        passed=not reasons,
+        reasons=tuple(reasons),
+        settings=settings,
+        images=len(answers.labels),
+        classes=classes,
+        others_images=there,
+        others_accuracy=accuracy,
+        weak_others_accuracy=weak_accuracy,
+        current_others_accuracy=None if current is None else before_accuracy,
+        fixed=int((~was_right & is_right).sum()),
+        broken=int((was_right & ~is_right).sum()),
+    )
+
+
+def mcnemar_p_value(first_right: np.ndarray, second_right: np.ndarray) -> float:
+    """McNemar's exact test, on both sides, of two models on the same images.
+
+    Args:
+        first_right: bool (N,), whether one model is right.
+        second_right: bool (N,), whether the other is.
+
+    Returns:
+        How likely images that one model alone gets right fall apart as unevenly as here, or
+        more, if none is better; 1 if there are none.
+
+    Example:
+        >>> import numpy as np
+        >>> mcnemar_p_value(np.array([True] * 5), np.array([False] * 5))
+        0.0625
+    """
+    from scipy.stats import binomtest
+
+    only_first = int((first_right & ~second_right).sum())
+    only_second = int((second_right & ~first_right).sum())
+    if not only_first + only_second:
+        return 1.0
+    return float(binomtest(only_first, only_first + only_second).pvalue)
+
+
+def _judged(
+    answers: Answers, column: int, current: Labels | None, settings: GateSettings
+) -> PatchedClass:
+    labels, is_target = answers.labels, answers.labels == column
+    weak, patched = (
+        class_metrics(labels, said, column) for said in (answers.weak, answers.patched)
+    )
+    draws = resampled_metrics(
+        labels, (answers.weak, answers.patched), column, draws=_DRAWS, seed=_SEED
+    )
+    sides = (50 * settings.alpha, 100 - 50 * settings.alpha)
+    low, high = np.percentile(draws[1][:, _F1] - draws[0][:, _F1], sides)
+    p_value = mcnemar_p_value(
+        (answers.weak == column) == is_target, (answers.patched == column) == is_target
+    )
+    is_shown = low > 0 if settings.gain_test == "bootstrap" else p_value <= settings.alpha
+    return PatchedClass(
+        name=answers.class_names[column],
+        images=int(is_target.sum()),
+        weak_f1=weak.f1,
+        f1=patched.f1,
+        gain_low=float(low),
+        gain_high=float(high),
+        p_value=p_value,
+        current_f1=None if current is None else class_metrics(labels, current, column).f1,
+        gains=bool(patched.f1 > weak.f1 and is_shown),
+    )
+
+
+def _complaints(one: PatchedClass, settings: GateSettings) -> list[str]:
+    found = []
+    if not one.gains:
+        why = (
+            f"the interval of the gain, {one.gain_low:+.3f} to {one.gain_high:+.3f}, reaches 0"
+            if settings.gain_test == "bootstrap" and one.f1 > one.weak_f1
+            else f"p = {one.p_value:.3g}, at most {settings.alpha:g} is asked for"
+            if one.f1 > one.weak_f1
+            else "that is no gain"
+        )
+        found.append(
+            f"class {one.name} is not shown to gain over the weak model (F1 {one.weak_f1:.3f} > "
+            f"{one.f1:.3f}, {one.images} images): {why}"
+        )
+    if one.current_f1 is not None and one.current_f1 - one.f1 > settings.max_loss + _ROUNDING:
+        found.append(
+            f"class {one.name} loses {one.current_f1 - one.f1:.3f} of its F1 against the model in "
+            f"use ({one.current_f1:.3f} > {one.f1:.3f}); {settings.max_loss:g} may be lost"
+        )
+    return found

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from modularizer.answers import Answers
+from modularizer.errors import DataError
+from modularizer.gate import GateSettings, judge_promotion, mcnemar_p_value
+from modularizer.metrics import Labels
+
+NAMES = ("cat", "dog", "ship")
+LABELS = np.repeat(np.arange(3), 100)
+WEAK = np.where((LABELS == 0) & (np.arange(300) % 2 == 0), 1, LABELS)  # half of the cats: dogs
+DEFAULT = GateSettings()
+
+
+def answers(patched: Labels, weak: Labels = WEAK) -> Answers:
+    return Answers(NAMES, LABELS, weak, patched)
+
+
+def ships_called_cats(count: int, said: Labels = LABELS) -> Labels:
+    changed = said.copy()
+    changed[200 : 200 + count] = 0
+    return changed
+
+
+def test_a_patch_that_gains_and_costs_nothing_passes() -> None:
+    verdict = judge_promotion(answers(LABELS), ("cat",), current=None, settings=DEFAULT)
+    assert verdict.passed
+    assert verdict.reasons == ()
+    (cat,) = verdict.classes
+    assert (cat.name, cat.images, cat.weak_f1, cat.f1) == ("cat", 100, 2 / 3, 1)
+    assert cat.gains
+    assert 0 < cat.gain_low < 1 / 3 < cat.gain_high
+    assert cat.p_value == binomtest(0, 50).pvalue
+    assert cat.current_f1 is None
+    assert (verdict.fixed, verdict.broken, verdict.images) == (50, 0, 300)
+    assert (verdict.others_images, verdict.others_accuracy) == (200, 1)
+
+
+@pytest.mark.parametrize("test", ["bootstrap", "mcnemar"])
+def test_a_patch_that_changes_nothing_gains_nothing(test: str) -> None:
+    settings = GateSettings.model_validate({"gain_test": test})
+    verdict = judge_promotion(answers(WEAK), ("cat",), current=None, settings=settings)
+    assert not verdict.passed
+    (reason,) = verdict.reasons
+    assert "cat is not shown to gain over the weak model (F1 0.667 > 0.667" in reason
+
+
+@pytest.mark.parametrize("test", ["bootstrap", "mcnemar"])
+def test_a_gain_that_may_be_chance_is_refused(test: str) -> None:
+    nearly = WEAK.copy()
+    nearly[:4:2] = 0  # two cats more
+    settings = GateSettings.model_validate({"gain_test": test})
+    verdict = judge_promotion(answers(nearly), ("cat",), current=None, settings=settings)
+    assert "reaches 0" in verdict.reasons[0] or "p = 0.5" in verdict.reasons[0]
+    generous = GateSettings.model_validate({"gain_test": test, "alpha": 0.5})
+    assert judge_promotion(answers(nearly), ("cat",), current=None, settings=generous).passed
+
+
+@pytest.mark.parametrize(("ships", "passes"), [(2, True), (3, False)])
+def test_what_the_others_may_lose_is_exact(ships: int, passes: bool) -> None:
+    # of 200 images of the other classes .01 is two
+    verdict = judge_promotion(
+        answers(ships_called_cats(ships)), ("cat",), current=None, settings=DEFAULT
+    )
+    assert verdict.passed is passes
+    assert verdict.others_accuracy == 1 - ships / 200
+    if not passes:
+        assert "lose 0.015 of their accuracy against the weak model" in verdict.reasons[0]
+    lenient = GateSettings(max_loss=ships / 200)
+    assert judge_promotion(
+        answers(ships_called_cats(ships)), ("cat",), current=None, settings=lenient
+    ).passed
+
+
+def test_what_counts_is_the_model_in_use_where_there_is_one() -> None:
+    weak = ships_called_cats(40, WEAK)
+    verdict = judge_promotion(
+        answers(ships_called_cats(10), weak), ("cat",), current=LABELS, settings=DEFAULT
+    )
+    assert verdict.weak_others_accuracy == 0.8
+    assert verdict.others_accuracy == 0.95
+    assert verdict.current_others_accuracy == 1
+    assert not verdict.passed
+    assert any("others" in r or "other classes lose 0.050" in r for r in verdict.reasons)
+    assert any("cat loses 0.048 of its F1 against the model in use" in r for r in verdict.reasons)
+    assert (verdict.fixed, verdict.broken) == (0, 10)
+
+
+def test_the_same_model_again_passes() -> None:
+    assert judge_promotion(answers(LABELS), ("cat",), current=LABELS, settings=DEFAULT).passed
+
+
+def test_every_patch_has_to_gain_on_its_own() -> None:
+    verdict = judge_promotion(answers(LABELS), ("cat", "ship"), current=None, settings=DEFAULT)
+    assert [one.gains for one in verdict.classes] == [True, False]
+    (reason,) = verdict.reasons
+    assert reason.startswith("class ship is not shown to gain")
+
+
+def test_where_every_class_is_patched_there_are_no_others() -> None:
+    weak = np.roll(LABELS, 150)
+    verdict = judge_promotion(answers(LABELS, weak), NAMES, current=None, settings=DEFAULT)
+    assert verdict.passed
+    assert verdict.others_accuracy is None
+    assert verdict.others_images == 0
+
+
+def test_images_without_the_class_are_one_clear_error() -> None:
+    few = Answers(NAMES, LABELS[100:], WEAK[100:], LABELS[100:])
+    with pytest.raises(DataError, match="need images of class 0"):
+        judge_promotion(few, ("cat",), current=None, settings=DEFAULT)
+    with pytest.raises(DataError, match="expected 300 answers"):
+        judge_promotion(answers(LABELS), ("cat",), current=LABELS[:5], settings=DEFAULT)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=60))
+def test_mcnemar_is_the_binomial_test_of_what_one_alone_gets_right(
+    pairs: list[tuple[bool, bool]],
+) -> None:
+    first = np.array([a for a, _ in pairs], dtype=bool)
+    second = np.array([b for _, b in pairs], dtype=bool)
+    b, c = sum(a and not s for a, s in pairs), sum(s and not a for a, s in pairs)
+    expected = binomtest(b, b + c).pvalue if b + c else 1.0
+    assert mcnemar_p_value(first, second) == pytest.approx(expected)
+    assert mcnemar_p_value(second, first) == mcnemar_p_value(first, second)
+
+
+def test_answers_come_back_as_they_went_in() -> None:
+    before = answers(LABELS)
+    after = Answers.from_json(before.as_json())
+    assert after == before
+    for name in ("labels", "weak", "patched"):
+        np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        {},
+        {"class_names": ["a"], "labels": "0", "weak": "0", "patched": "1"},
+        {"class_names": ["a"], "labels": "0", "weak": "0 0", "patched": "0"},
+        {"class_names": ["a"], "labels": "0", "weak": "x", "patched": "0"},
+        {"class_names": ["a"], "labels": 0, "weak": 0, "patched": 0},
+        {"class_names": ["a"], "labels": "-1", "weak": "0", "patched": "0"},
+        {"class_names": ["a"], "labels": "9" * 30, "weak": "0", "patched": "0"},
+    ],
+)
+def test_answers_that_were_tampered_with_are_refused(plain: dict[str, object]) -> None:
+    with pytest.raises(DataError, match="stored answers"):
+        Answers.from_json(plain)
