@@ -18,6 +18,7 @@ from registry.bundles.restoring import LoadedClassModule
 from registry.bundles.strict_json import parse_strict_json
 from registry.checking import CheckReport, check
 from registry.deleting import delete, require_unused
+from registry.diagnoses import DiagnosedVersion, StoredDiagnosis
 from registry.entries import class_module_entry, classifier_entry, patched_entry
 from registry.errors import BundleError, RegistryError
 from registry.history import Move
@@ -26,6 +27,7 @@ from registry.naming import parse_address, require_name
 from registry.reports import upload_report_pictures
 from registry.steps import StepCallback, ignore_step
 from registry.store.client import Store, open_store, wrapped_errors
+from registry.store.diagnoses import store_diagnosis, stored_diagnoses
 from registry.store.runs import RunLog, run_log
 from registry.store.versions import (
     get_version,
@@ -249,6 +251,36 @@ class Registry:
         """Put pictures beside the run that made a version; the version itself stays as it is."""
         version = self.find(uri)
         RunLog(self._store, version.run_id).upload_pictures(pictures)
+
+    @wrapped_errors("the registry")
+    def add_diagnosis(self, record: DiagnosedVersion) -> str:
+        """Store a diagnosis with its version, as an MLflow run of its own; gives the run's id.
+
+        The version itself stays as it is.
+
+        Raises:
+            NotFoundError: if there is no such version.
+            RegistryError: if it is a class module, or has other classes than the diagnosis.
+        """
+        version = self.find(record.uri)
+        if version.kind == "class_module":
+            raise RegistryError(f"{version.uri} scores one class alone and has no diagnosis")
+        if version.class_names != record.diagnosis.class_names:
+            raise RegistryError(
+                f"{version.uri} has the classes {', '.join(version.class_names)}; found a "
+                f"diagnosis of {', '.join(record.diagnosis.class_names)}"
+            )
+        return store_diagnosis(self._store, version, record)
+
+    @wrapped_errors("the registry")
+    def diagnoses(self, version: Version | str) -> list[StoredDiagnosis]:
+        """The diagnoses that were stored with a version, the newest first.
+
+        Raises:
+            NotFoundError: if an address is given and there is no such version.
+        """
+        found = self.find(version) if isinstance(version, str) else version
+        return stored_diagnoses(self._store, found)
 
     @wrapped_errors("the registry")
     def require_name_for(self, name: str, kind: Kind) -> None:

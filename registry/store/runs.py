@@ -39,12 +39,17 @@ class RunLog:
     store: Store
     run_id: str
 
-    def log_origin(self, origin: Origin) -> None:
-        """Settings as parameters (nested ones as ``outer.inner``), data as a dataset."""
+    def log_origin(self, origin: Origin, *, context: str = "splits") -> None:
+        """Settings as parameters (nested ones as ``outer.inner``), data as a dataset.
+
+        Args:
+            origin: what to log.
+            context: what the data was there for, as MLflow shows it beside the dataset.
+        """
         from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
 
         flat = {**flattened(origin.settings), "seed": str(origin.seed)}
-        params = [Param(_legal_key(key), value[:_MAX_PARAM_LENGTH]) for key, value in flat.items()]
+        params = [Param(legal_key(key), value[:_MAX_PARAM_LENGTH]) for key, value in flat.items()]
         distinct = list({param.key: param for param in params}.values())
         for start in range(0, len(distinct), _MAX_PARAMS_A_BATCH):
             self._log(params=distinct[start : start + _MAX_PARAMS_A_BATCH])
@@ -54,14 +59,15 @@ class RunLog:
         if origin.git_commit:
             tags["mlflow.source.git.commit"] = origin.git_commit
         self._log(tags=[RunTag(key, value) for key, value in tags.items()])
+        name, digest = dataset_of(origin)
         dataset = Dataset(
-            name=origin.data_source[:500] or "unnamed",
-            digest=origin.data_fingerprint[:36] or "unknown",
+            name=name,
+            digest=digest,
             source_type="patchbay",
             source=json.dumps({"source": origin.data_source}),
         )
-        context = InputTag("mlflow.data.context", "splits")
-        self.store.client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, [context])])
+        tag = InputTag("mlflow.data.context", context)
+        self.store.client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, [tag])])
 
     def log_metrics(
         self, metrics: Mapping[str, float], *, step: int = 0, model_id: str | None = None
@@ -83,7 +89,7 @@ class RunLog:
         now = int(time.time() * 1000)
         metrics = [
             Metric(
-                prefix + _legal_key(key),
+                prefix + legal_key(key),
                 float(value),
                 now,
                 step,
@@ -195,7 +201,13 @@ def flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _legal_key(key: str) -> str:
+def dataset_of(origin: Origin) -> tuple[str, str]:
+    """The name and the digest by which MLflow knows the data."""
+    return origin.data_source[:500] or "unnamed", origin.data_fingerprint[:36] or "unknown"
+
+
+def legal_key(key: str) -> str:
+    """A metric's or a parameter's name with what MLflow doesn't take written as ``_``."""
     # MLflow takes letters, digits and "_-. /:" and reads the key as a path.
     legal = "".join(c if c.isalnum() or c in "_-. " else "_" for c in key).strip(". ")
     return legal[:250] or "_"
