@@ -11,6 +11,7 @@ import click
 from patchbay import __version__
 from patchbay.commands.bench import bench
 from patchbay.commands.demo import demo
+from patchbay.commands.diagnose import diagnose
 from patchbay.commands.evaluate import evaluate
 from patchbay.commands.inspect import list_versions, show
 from patchbay.commands.modularize import modularize
@@ -45,7 +46,7 @@ def commands() -> None:
 
 
 for _command in (
-    *(demo, train, modularize, patch, evaluate, predict),
+    *(demo, train, modularize, diagnose, patch, evaluate, predict),
     *(list_versions, show, promote, serve, bench),
 ):
     commands.add_command(_command)

@@ -11,13 +11,16 @@ if TYPE_CHECKING:
     from registry.bundles.manifest import Origin
 
 
-def other_splits(origin: Origin, data: DataSplits, split: str) -> str | None:
-    """Why images may be among those that a weak model has learnt from.
+def other_splits(
+    origin: Origin, data: DataSplits, split: str, *, model: str = "the weak model"
+) -> str | None:
+    """Why images may be among those that a model has learnt from.
 
     Args:
-        origin: what the weak model was made with.
+        origin: what the model was made with.
         data: splits with its classes.
         split: which of them is to judge: ``validation``, ``test``.
+        model: what to call it.
 
     Returns:
         A sentence; None if the splits are those that it was trained with, if it was trained with
@@ -34,13 +37,15 @@ def other_splits(origin: Origin, data: DataSplits, split: str) -> str | None:
         else f"other images, sizes or splits of {data.source}"
     )
     return (
-        f"the weak model was trained with {which}, so images that it has learnt from may be among "
+        f"{model} was trained with {which}, so images that it has learnt from may be among "
         f"the {split} ones"
     )
 
 
-def warn_of_other_splits(origin: Origin, data: DataSplits, split: str) -> None:
+def warn_of_other_splits(
+    origin: Origin, data: DataSplits, split: str, *, model: str = "the weak model"
+) -> None:
     """Say so on stderr; arguments as of `other_splits`."""
-    warning = other_splits(origin, data, split)
+    warning = other_splits(origin, data, split, model=model)
     if warning is not None:
         click.echo(f"warning: {warning}", err=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from patchbay import options, search_view
+from patchbay import diagnosis_view, options, search_view
 from patchbay.console import emit, facts, say, table
 from patchbay.session import open_registry
 
@@ -76,6 +76,7 @@ def show(uri: str, pictures: Path | None, home: Path | None, as_json: bool) -> N
     version = registry.find(uri)
     manifest = registry.manifest(version.uri)
     users = registry.used_by(version)
+    diagnoses = registry.diagnoses(version)
     evidence = registry.evidence(version.uri) if EVIDENCE_FILE in manifest.files else {}
     report = report_in(evidence, version.class_names[0])
     drawn = _draw(report, version, pictures)
@@ -84,6 +85,7 @@ def show(uri: str, pictures: Path | None, home: Path | None, as_json: bool) -> N
             {
                 **_row(version),
                 "used_by": [user.uri for user in users],
+                "diagnoses": [diagnosis_view.stored_json(one) for one in diagnoses],
                 "manifest": manifest.model_dump(mode="json"),
                 "evidence": dict(evidence),
                 "search": report and search_view.as_json(report, version.class_names[0]),
@@ -102,6 +104,7 @@ def show(uri: str, pictures: Path | None, home: Path | None, as_json: bool) -> N
         ("made", f"{version.created:%Y-%m-%d %H:%M:%S} UTC"),
         ("from", ", ".join(version.parents) or "nothing registered"),
         ("used by", ", ".join(user.uri for user in users) or "nothing yet"),
+        *diagnosis_view.stored_rows(diagnoses),
         ("data", _data(origin)),
         ("seed", str(origin.seed)),
         ("settings", ", ".join(f"{k}={v}" for k, v in origin.settings.items())),
