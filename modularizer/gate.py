@@ -3,41 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from modularizer.answers import Answers
 from modularizer.errors import DataError
 from modularizer.metrics import METRICS, Labels, class_metrics, resampled_metrics
+from modularizer.settings import GateSettings
 
 _DRAWS, _SEED = 2000, 0
 _F1 = METRICS.index("f1")
 _ROUNDING = 1e-9  # .01 of 200 images are two, whatever 1.0 - .99 is in binary
-
-
-class GateSettings(BaseModel):
-    """What a patch must reach, and what it may cost."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    max_loss: float = Field(
-        0.01,
-        ge=0,
-        le=1,
-        description="what may be lost against the model in use and against the weak model: of the "
-        "accuracy on the other classes, and of a patched class's F1",
-    )
-    gain_test: Literal["bootstrap", "mcnemar"] = Field(
-        "bootstrap",
-        description="how it is told that a patched class gains over the weak model: the interval "
-        "of its F1 gain over resampled images lies above 0, or McNemar's exact test of the images "
-        "that are told apart rightly",
-    )
-    alpha: float = Field(
-        0.05, gt=0, le=0.5, description="significance of that test, on both sides together"
-    )
 
 
 @dataclass(frozen=True)

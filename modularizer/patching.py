@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from modularizer.answers import Answers
 from modularizer.assembly.calibration import Calibration
 from modularizer.assembly.calibrations.logistic import fit_logistic
 from modularizer.assembly.calibrations.minmax import fit_minmax
@@ -81,6 +82,9 @@ class RuleName:
         return ", others renormalised" if self.renormalise else ", weak entry kept"
 
 
+ANSWERS = "answers"
+"""Where a patched model's evidence holds what was answered on validation images."""
+
 PAPER = RuleName()
 
 REPLACEMENTS: tuple[RuleName, ...] = (
@@ -109,11 +113,13 @@ class JudgedRule:
         rule: fitted on all of them, if it is fitted on them.
         evaluations: one a patched class; of a rule that is fitted on the weak model's images by
             cross-fitting, so that no image helped to fit what it is judged by.
+        answers: what these are counted from; None where no image judged it.
     """
 
     name: RuleName
     rule: Rule
     evaluations: tuple[PatchEvaluation, ...]
+    answers: Answers | None = None
 
     @property
     def f1_gain(self) -> float:
@@ -265,7 +271,10 @@ def judge(
     fit = fit_of(name, stored)
     rule = fit(given)
     scores = cross_fitted_scores(fit, given) if name.uses_weak_images else rule.scores(given)
-    return JudgedRule(name, rule, evaluate_scores(given, scores, class_names))
+    answers = Answers(
+        class_names, given.labels, predicted_labels(given.weak_logits), predicted_labels(scores)
+    )
+    return JudgedRule(name, rule, evaluate_scores(given, scores, class_names), answers)
 
 
 def evaluate_scores(
@@ -392,11 +401,13 @@ def choice_evidence(choice: Choice) -> dict[str, Any]:
     """What a choice was made by, as JSON values.
 
     ``registered_anyway`` is true where none of several rules gained: an ``--anyway`` overruled
-    the refusal to choose.
+    the refusal to choose. ``answers`` are the chosen rule's on each validation image, see
+    `modularizer.answers`; of one that is fitted on them by cross-fitting.
     """
     return {
         "registered_anyway": choice.none_gained,
         "validation": [asdict(one) for one in choice.chosen.evaluations],
+        ANSWERS: None if choice.chosen.answers is None else choice.chosen.answers.as_json(),
         "rules": [
             {**rule_evidence(one), "validation": [asdict(shown) for shown in one.evaluations]}
             for one in choice.judged

@@ -185,3 +185,26 @@ class DecompositionSettings(BaseModel):
                 f"({self.most_passing})"
             )
         return self
+
+
+class GateSettings(BaseModel):
+    """What a patch must reach, and what it may cost."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_loss: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="what may be lost against the model in use and against the weak model: of the "
+        "accuracy on the other classes, and of a patched class's F1",
+    )
+    gain_test: Literal["bootstrap", "mcnemar"] = Field(
+        "bootstrap",
+        description="how it is told that a patched class gains over the weak model: the interval "
+        "of its F1 gain over resampled images lies above 0, or McNemar's exact test of the images "
+        "that are told apart rightly",
+    )
+    alpha: float = Field(
+        0.05, gt=0, le=0.5, description="significance of that test, on both sides together"
+    )

@@ -10,6 +10,7 @@ import click
 
 from patchbay import __version__
 from patchbay.commands.bench import bench
+from patchbay.commands.check import check, delete
 from patchbay.commands.demo import demo
 from patchbay.commands.diagnose import diagnose
 from patchbay.commands.evaluate import evaluate
@@ -17,7 +18,7 @@ from patchbay.commands.inspect import list_versions, show
 from patchbay.commands.modularize import modularize
 from patchbay.commands.patch import patch
 from patchbay.commands.predict import predict
-from patchbay.commands.promote import promote
+from patchbay.commands.promote import history, promote, rollback
 from patchbay.commands.serve import serve
 from patchbay.commands.train import train
 
@@ -47,7 +48,8 @@ def commands() -> None:
 
 for _command in (
     *(demo, train, modularize, diagnose, patch, evaluate, predict),
-    *(list_versions, show, promote, serve, bench),
+    *(list_versions, show, promote, rollback, history, delete, check),
+    *(serve, bench),
 ):
     commands.add_command(_command)
 

@@ -88,17 +88,18 @@ optional_splits = _stacked(optional_data, image_size, data_seed)
 """The same, where data may be left out; the command calls `require_data`."""
 
 
-def require_data(source: str | None) -> None:
+def require_data(source: str | None, *more: str) -> None:
     """Refuse options that say how data is read where the running command was given none.
 
     Args:
         source: the data; None for none.
+        more: names of the command's own parameters that go with data.
 
     Raises:
         click.UsageError: if one was given on the command line all the same.
     """
     if source is None:
-        for option in given("size", "data_seed"):
+        for option in given("size", "data_seed", *more):
             raise click.UsageError(f"{option} goes with --data")
 
 

@@ -70,6 +70,10 @@ class Aliases:
                 set_alias(self._store, version, alias)
         return before
 
+    def standing(self, name: str, alias: str) -> Version | None:
+        """The version that an alias of a registered name stands for, or None."""
+        return version_behind(self._store, require_name(name), require_alias(alias))
+
     def rollback(self, name: str, alias: str, *, reason: str = "") -> tuple[Version, Version]:
         """Point an alias at the version that it stood for before; gives where from, and where to.
 

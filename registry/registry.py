@@ -179,6 +179,11 @@ class Registry:
         )
 
     @wrapped_errors("the registry")
+    def standing(self, name: str, alias: str) -> Version | None:
+        """The version that an alias stands for, or None if it stands for none that is there."""
+        return self._aliases.standing(name, alias)
+
+    @wrapped_errors("the registry")
     def rollback(self, name: str, alias: str, *, reason: str = "") -> tuple[Version, Version]:
         """Point an alias at the version that it stood for before; gives where from, and where to.
 

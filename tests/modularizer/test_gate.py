@@ -8,8 +8,9 @@ from scipy.stats import binomtest
 
 from modularizer.answers import Answers
 from modularizer.errors import DataError
-from modularizer.gate import GateSettings, judge_promotion, mcnemar_p_value
+from modularizer.gate import judge_promotion, mcnemar_p_value
 from modularizer.metrics import Labels
+from modularizer.settings import GateSettings
 
 NAMES = ("cat", "dog", "ship")
 LABELS = np.repeat(np.arange(3), 100)
