@@ -42,7 +42,7 @@ class Stage:
         self.step = step
         self.began = began
         self.ending = ""
-        self._times: deque[float] = deque([began], maxlen=_STEPS_TIMED + 1)
+        self._told = deque([(began, step.done - 1)], maxlen=_STEPS_TIMED + 1)
 
     @property
     def name(self) -> str:
@@ -59,7 +59,7 @@ class Stage:
     def tell(self, step: Progress, now: float) -> None:
         """Take a step."""
         self.step = step
-        self._times.append(now)
+        self._told.append((now, step.done))
 
     def end(self, why: str) -> None:
         """Say why it ends, if it ends before its last step."""
@@ -74,12 +74,12 @@ class Stage:
     @property
     def told(self) -> float:
         """When the latest step was taken."""
-        return self._times[-1]
+        return self._told[-1][0]
 
     def seconds_left(self, now: float) -> float:
-        """What is left if each step takes as long as the latest ten did on average."""
-        timed = max(len(self._times) - 1, 1)
-        a_step = (self._times[-1] - self._times[0]) / timed
+        """What is left if each step takes as long as those that were told of latest, ten times."""
+        (first, before), (last, done) = self._told[0], self._told[-1]
+        a_step = (last - first) / max(done - before, 1)
         return max(a_step * (self.step.total - self.step.done) - (now - self.told), 0.0)
 
     def count(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,25 @@ MAGIC = b"\x93NUMPY"
 # A header of an image array takes 128 bytes; numpy's own limit is 10,000.
 _MAX_HEADER_BYTES = 1024
 
+HEAD_BYTES = 2**16 + 16
+"""As many bytes of a file as a header of version 1.0 can take; `npy_layout` needs no more."""
+
 _SHAPES = "(H, W), (H, W, 1 or 3), (N, H, W) or (N, H, W, 1 or 3)"
+
+
+@dataclass(frozen=True)
+class NpyLayout:
+    """Where the images of a .npy file lie.
+
+    Attributes:
+        shape: (N, H, W, C), each 1 or more, C 1 or 3.
+        fortran_order: whether the first index moves fastest.
+        start: the first pixel's place in the file, in bytes.
+    """
+
+    shape: tuple[int, int, int, int]
+    fortran_order: bool
+    start: int
 
 
 def images_from_npy(body: bytes, *, check: Callable[[int, int, int], None]) -> NDArray[np.uint8]:
@@ -38,29 +57,46 @@ def images_from_npy(body: bytes, *, check: Callable[[int, int, int], None]) -> N
         InvalidArrayError: if the header is broken, dtype or shape are not those of images, or the
             bytes are not as many as the header says.
     """
-    shape, fortran_order, dtype, start = _header(body)
+    layout = npy_layout(body[:HEAD_BYTES], len(body), body=body)
+    check(*layout.shape[:3])
+    pixels = np.frombuffer(body, np.uint8, math.prod(layout.shape), layout.start)
+    if layout.fortran_order:
+        # Dimensions of one image or one channel that were added move nothing in memory.
+        return np.ascontiguousarray(pixels.reshape(layout.shape[::-1]).transpose())
+    return pixels.reshape(layout.shape)
+
+
+def npy_layout(head: bytes, size: int, *, body: bytes = b"", many: bool = False) -> NpyLayout:
+    """Where the images of a .npy file lie, from its first bytes.
+
+    Args:
+        head: the first `HEAD_BYTES` of the file, or all of it.
+        size: of the whole file in bytes.
+        body: the whole file if it is at hand, to say more of values that are no pixels.
+        many: whether three dimensions are always grey images (N, H, W), as in an .npz.
+
+    Raises:
+        InvalidArrayError: as `images_from_npy`.
+    """
+    shape, fortran_order, dtype, start = _header(head)
     count = math.prod(shape)
     if dtype.hasobject:
         raise InvalidArrayError(
             f"expected uint8 images, found dtype {dtype}; objects are never read"
         )
-    if len(body) - start != count * dtype.itemsize:
+    if size - start != count * dtype.itemsize:
         raise InvalidArrayError(
             f"the .npy header promises {count * dtype.itemsize} bytes of data "
-            f"({dtype}, shape {shape}), found {len(body) - start}"
+            f"({dtype}, shape {shape}), found {size - start}"
         )
     if dtype != np.uint8:
         raise InvalidArrayError(_wrong_dtype(dtype, body, start))
-    full = _batch_shape(shape)
-    check(*full[:3])
-    pixels = np.frombuffer(body, np.uint8, count, start)
-    if fortran_order:
-        return np.ascontiguousarray(pixels.reshape(shape[::-1]).transpose().reshape(full))
-    return pixels.reshape(full)
+    full = _batch_shape((*shape, 1) if many and len(shape) == 3 else shape)
+    return NpyLayout(full, fortran_order, start)
 
 
-def _header(body: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
-    stream = io.BytesIO(body)
+def _header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    stream = io.BytesIO(head)
     try:
         version = npy_format.read_magic(stream)
         readers = {
@@ -100,7 +136,7 @@ def _batch_shape(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
 
 def _wrong_dtype(dtype: np.dtype[Any], body: bytes, start: int) -> str:
     found = f"expected uint8 images (0-255), found {dtype}"
-    if dtype.kind == "f":
+    if dtype.kind == "f" and body:
         values = np.frombuffer(body, dtype, offset=start)
         broken = int((~np.isfinite(values)).sum())
         if broken:

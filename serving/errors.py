@@ -21,6 +21,14 @@ class ClientError(ServingError):
     """A running service did not answer, or answered with an error."""
 
 
+class ScoringError(ServingError):
+    """Images can't be scored into a folder; the message says what to do."""
+
+
+class NoImagesError(ScoringError):
+    """There is no image where some were promised."""
+
+
 class ModelError(ServingError):
     """There is nothing to serve under the address that the settings give.
 

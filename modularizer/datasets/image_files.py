@@ -52,14 +52,41 @@ def read_image_files(
     return pixels
 
 
-def _read(path: Path, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+def read_image_file(path: Path, *, max_pixels: int | None = None) -> NDArray[np.uint8]:
+    """Read one image file as `read_image_files` does, at its own size.
+
+    Args:
+        path: of an animation the first picture is taken.
+        max_pixels: height times width at most, told from the header before anything is decoded;
+            None for Pillow's own limit.
+
+    Returns:
+        uint8 (H, W, C): C is 1 for grey, else 3 (RGB).
+
+    Raises:
+        DataError: if it is no regular file, is broken, has floating-point pixels or too many; the
+            message begins with the path.
+    """
     try:
+        if not path.is_file():  # a named pipe would be waited for without end
+            raise DataError(f"{path} is no file that can be read")
         with Image.open(path) as image:
-            picture = pixels_as_seen(image)
+            if max_pixels is not None and image.height * image.width > max_pixels:
+                raise DataError(
+                    f"{path} has {image.height} x {image.width} pixels, more than {max_pixels}; "
+                    "make it smaller first or allow more"
+                )
+            return pixels_as_seen(image)
+    except DataError:
+        raise
     except Exception as error:  # a decoder meets broken files with errors of many kinds
         raise DataError(
             f"{path} can't be read as an image ({error}); repair it or take it out"
         ) from error
+
+
+def _read(path: Path, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+    picture = read_image_file(path)
     if size is None or picture.shape[:2] == size:
         return picture
     flat = picture[:, :, 0] if picture.shape[2] == 1 else picture

@@ -85,31 +85,6 @@ def read_npz(path: Path) -> PublishedSets:
         raise DataError(f"{path}: {error}") from error
 
 
-def read_image_array(path: Path, names: Sequence[str]) -> NDArray[np.uint8]:
-    """Read the images of the first of these arrays that a file holds.
-
-    Returns:
-        uint8 (N, H, W, 1 or 3).
-
-    Raises:
-        DataError: as `read_npz`.
-    """
-    with _opened(path, names) as archive:
-        present = [name for name in names if name in archive.files]
-        if not present:
-            raise DataError(
-                f"{path} holds no array {' or '.join(names)}; found "
-                f"{', '.join(archive.files) or 'nothing'}"
-            )
-        images = _read_array(archive, present[0], path)
-    images = images[..., np.newaxis] if images.ndim == 3 else images
-    try:
-        require_uint8_images(images)
-    except DataError as error:
-        raise DataError(f"{path}: {present[0]}: {error}") from error
-    return images
-
-
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     with _opened(path, ARRAYS) as archive:
         missing = [name for name in ARRAYS if name not in archive.files]

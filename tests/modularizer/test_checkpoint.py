@@ -120,10 +120,10 @@ def test_a_checkpoint_that_does_not_fit_on_the_disk_leaves_the_last_one(tmp_path
 def test_what_a_killed_writer_left_is_cleared_and_not_read(tmp_path: Path) -> None:
     path = tmp_path / "one"
     Checkpoint(path, TASK).save("search", TENSORS, FACTS)
-    (tmp_path / "one.123.tmp").write_bytes(b"half")
-    (tmp_path / "other.123.tmp").write_bytes(b"another search's")
+    (tmp_path / ".one.123.tmp").write_bytes(b"half")
+    (tmp_path / ".other.123.tmp").write_bytes(b"another search's")
     assert Checkpoint(path, TASK).load("search") is not None
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["one", "other.123.tmp"]
+    assert sorted(one.name for one in tmp_path.iterdir()) == [".other.123.tmp", "one"]
 
 
 def test_the_digest_of_weights_sees_every_value_name_and_shape() -> None:

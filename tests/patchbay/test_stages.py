@@ -43,10 +43,9 @@ class Clock:
 
 
 def searching(done: int, total: int, *, seconds_a_step: float = 60.0) -> Stage:
-    step = Progress("search", done, total, FOUND)
-    stage = Stage("strong", step, 0.0)
+    stage = Stage("strong", Progress("search", 1, total, FOUND), 0.0)
     for index in range(1, done + 1):
-        stage.tell(step, index * seconds_a_step)
+        stage.tell(Progress("search", index, total, FOUND), index * seconds_a_step)
     return stage
 
 
@@ -93,6 +92,14 @@ def test_time_left_follows_the_latest_steps() -> None:
     assert stage.seconds_left(now + 5) == pytest.approx(15.0)
     assert stage.seconds_left(now + 500) == 0
     assert stage.time(now) == "33:40, 0:20 left"  # an epoch count is no upper bound
+
+
+def test_time_left_counts_steps_that_were_told_of_together() -> None:
+    stage = Stage("x", Progress("score", 5000, 10_000), 0.0)
+    stage.tell(Progress("score", 5000, 10_000), 0.0)  # from an earlier run
+    for batch in range(1, 21):
+        stage.tell(Progress("score", 5000 + 64 * batch, 10_000), 2.0 * batch)
+    assert stage.seconds_left(40.0) == pytest.approx((5000 - 20 * 64) / 32)
 
 
 @pytest.mark.parametrize(

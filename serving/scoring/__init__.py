@@ -1,0 +1,1 @@
+"""Scoring many images offline, into a folder of Parquet files."""
