@@ -90,7 +90,7 @@ class ScoredFolder:
         if not part.exists():
             return False
         found, told = metadata_of(part)
-        if found != rows or told.get("task") != self.digest:
+        if (found, told.get("task"), told.get("part")) != (rows, self.digest, str(number)):
             raise ScoringError(
                 f"{part} is not the part that belongs there; remove it to have it made again"
             )

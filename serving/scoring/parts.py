@@ -104,13 +104,20 @@ class Columns:
             [columns[name] for name in self.schema.names], schema=self.schema
         )
 
-    def file(self, batches: Sequence[Any]) -> bytes:
-        """Record batches as the bytes of a Parquet file; the same ones give the same bytes."""
+    def file(self, batches: Sequence[Any], *, part: int) -> bytes:
+        """Record batches as the bytes of a Parquet file; the same ones give the same bytes.
+
+        Args:
+            batches: as `rows` gives them.
+            part: the file's number, from 0; its metadata say it.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         stream = io.BytesIO()
-        pq.write_table(pa.Table.from_batches(batches, self.schema), stream)
+        metadata = {**self.schema.metadata, "patchbay.part": str(part)}
+        table = pa.Table.from_batches(batches, self.schema)
+        pq.write_table(table.replace_schema_metadata(metadata), stream)
         return stream.getvalue()
 
     def _names_of(self, labels: NDArray[np.intp], answered: NDArray[np.bool_]) -> Any:

@@ -129,8 +129,9 @@ def score_into(
     ):
         rows.append(columns.rows(batch))
         if batch.where.stop in missing:
-            path = folder.part(missing[batch.where.stop])
-            write_whole(path, columns.file(rows))
+            number = missing[batch.where.stop]
+            path = folder.part(number)
+            write_whole(path, columns.file(rows, part=number))
             counts += count(path)
             rows.clear()
         meter.tell(batch)
