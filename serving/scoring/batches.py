@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import TypeVar
 
 import numpy as np
@@ -87,21 +88,30 @@ def score_batches(
     Raises:
         DataError: if an array can't be read; a broken file has an error in its place instead.
     """
+    stopping = Event()
+
+    def until_stopped(unread: Iterable[Unread]) -> Iterator[Unread]:
+        for one in unread:
+            if stopping.is_set():  # whoever waits for threads to end waits for one image
+                raise CancelledError
+            yield one
 
     def work(task: tuple[Slice, list[Unread]]) -> _Read:
         where, unread = task
         names = inputs.names(where.start, where.stop)
-        return _read(model, where, names, unread, max_pixels)
+        return _read(model, where, names, until_stopped(unread), max_pixels)
 
     fetched = ((one, inputs.fetch(one.start, one.stop)) for one in wanted)
     try:
-        for read in in_threads(work, fetched, workers):
+        for read in in_threads(work, fetched, workers, stopping):
             yield _answered(model, read)
     finally:
         inputs.close()
 
 
-def in_threads(work: Callable[[Task], Done], tasks: Iterable[Task], workers: int) -> Iterator[Done]:
+def in_threads(
+    work: Callable[[Task], Done], tasks: Iterable[Task], workers: int, stopping: Event
+) -> Iterator[Done]:
     """Do each task in one of a few threads; results come in the tasks' order.
 
     Tasks are taken, in the caller's thread, only as results are: ``workers`` and one more at most
@@ -111,6 +121,7 @@ def in_threads(work: Callable[[Task], Done], tasks: Iterable[Task], workers: int
         work: what to do; what it raises is raised where its result would come.
         tasks: as many as you like.
         workers: threads.
+        stopping: set when no more results will be taken; work at hand had better end then.
     """
     pending: deque[Future[Done]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="patchbay-read") as pool:
@@ -122,6 +133,7 @@ def in_threads(work: Callable[[Task], Done], tasks: Iterable[Task], workers: int
             while pending:
                 yield pending.popleft().result()
         finally:
+            stopping.set()
             for one in pending:
                 one.cancel()
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -153,6 +155,24 @@ def test_a_folder_without_permission_is_named(
     (tmp_path / "out").mkdir(mode=0o500)
     ran = shop.run("predict", shop.patched, str(digit_files), "--out", str(tmp_path / "out"))
     refused(ran, 1, "Permission denied")
+
+
+def test_the_documented_lines_read_the_answers(
+    shop: Shop, digit_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "scoring-many-images.md").read_text()
+    (command,) = re.findall(r"```bash\npatchbay (.*?)\n```", page)
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    given = {"models:/NAME@champion": shop.patched, "FOLDER": str(digit_files)}
+    ran = shop.run(*(given.get(word, word) for word in command.split()))
+    assert ran.code == 0, ran.err
+    found: dict[str, Any] = {}
+    exec(code, found)
+    assert found["classes"] == ["7", "8", "1"]
+    assert list(found["answers"].image) == ["0.png", "1.png", "2.png"]
+    columns = re.findall(r"^\| (`.*?) \|", page, flags=re.MULTILINE)
+    assert re.findall(r"`(\w+)`", " ".join(columns)) == list(found["answers"].columns) == COLUMNS
 
 
 @pytest.mark.slow  # starts the program five times

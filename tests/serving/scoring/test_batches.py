@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +111,7 @@ def test_results_come_in_order_and_no_more_is_taken_ahead_than_told() -> None:
             at_work -= 1
         return number
 
-    for expected, got in enumerate(in_threads(work, tasks(), 3)):
+    for expected, got in enumerate(in_threads(work, tasks(), 3, threading.Event())):
         assert got == expected
         assert taken <= expected + 1 + 3
     assert taken == 40
@@ -119,10 +119,24 @@ def test_results_come_in_order_and_no_more_is_taken_ahead_than_told() -> None:
 
 
 def test_an_error_of_a_task_comes_where_its_result_would() -> None:
-    results = in_threads(lambda number: 12 // number, iter([3, 2, 0, 1]), 2)
+    results = in_threads(lambda number: 12 // number, iter([3, 2, 0, 1]), 2, threading.Event())
     assert [next(results), next(results)] == [4, 6]
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_who_stops_waits_for_an_image_not_for_a_batch(tmp_path: Path) -> None:
+    """300 pictures of 9 million pixels take a minute or more."""
+    Image.new("RGB", (3000, 3000)).save(tmp_path / "000.png")
+    for number in range(1, 300):
+        (tmp_path / f"{number:03}.png").hardlink_to(tmp_path / "000.png")
+    inputs = list_inputs([tmp_path])
+    batches = score_batches(make_patched(), inputs, [Slice(0, 1), Slice(1, 300)])
+    next(batches)
+    began = time.monotonic()
+    assert isinstance(batches, Generator)
+    batches.close()
+    assert time.monotonic() - began < 10
 
 
 def test_an_image_beyond_the_limit_is_refused_by_its_header(tmp_path: Path) -> None:
