@@ -17,9 +17,11 @@ from typing import Any
 from registry.errors import RegistryError, StoreError
 from registry.steps import StepCallback, ignore_step
 from registry.store.home import creation_lock, locate
+from registry.store.patience import PatientClient
 
 _EXPERIMENT = "patchbay"
 _PAGE = 1000
+_MAX_PAGES = 1000
 _global_address_lock = threading.RLock()
 
 
@@ -28,7 +30,7 @@ class Store:
     """An open store.
 
     Attributes:
-        client: an ``MlflowClient`` bound to ``tracking_uri``.
+        client: an ``MlflowClient`` bound to ``tracking_uri``, and patient.
         tracking_uri: the store's address, as ``mlflow ui --backend-store-uri`` takes it.
         experiment_id: where runs and models are logged.
         home: the embedded store's folder; None for a server.
@@ -40,6 +42,16 @@ class Store:
     experiment_id: str
     home: Path | None
     on_step: StepCallback = ignore_step
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether requests to it go over HTTP."""
+        return is_http(self.tracking_uri)
+
+
+def is_http(address: str) -> bool:
+    """Whether an address is a server's."""
+    return address.startswith(("http://", "https://"))
 
 
 def open_store(home: Path | str | None = None, *, on_step: StepCallback = ignore_step) -> Store:
@@ -55,7 +67,10 @@ def open_store(home: Path | str | None = None, *, on_step: StepCallback = ignore
         StoreError: if it can't be opened or created.
     """
     location = locate(home)
-    with creation_lock(location), wrapped_errors(f"the store {location.tracking_uri}"):
+    what = f"the store {location.tracking_uri}"
+    with wrapped_errors(what):
+        import_mlflow(location.tracking_uri)  # seconds, in which nobody should wait for the lock
+    with creation_lock(location), wrapped_errors(what):
         client = _client(location.tracking_uri)
         experiment_id = _experiment(client, location.artifact_uri)
     return Store(client, location.tracking_uri, experiment_id, location.home, on_step)
@@ -120,15 +135,19 @@ def pages(search: Any, **arguments: Any) -> list[Any]:
     Args:
         search: such as ``client.search_runs``.
         arguments: its own, but for the pages.
+
+    Raises:
+        StoreError: if there are more than 1,000 pages.
     """
     entries: list[Any] = []
     token = None
-    while True:
+    for _ in range(_MAX_PAGES):
         page = search(max_results=_PAGE, page_token=token, **arguments)
         entries.extend(page)
         token = page.token
         if not token:
             return entries
+    raise StoreError(f"the store's listing has no end: {_MAX_PAGES} pages of {_PAGE} were read")
 
 
 def error_code(error: Exception) -> str:
@@ -136,14 +155,19 @@ def error_code(error: Exception) -> str:
     return str(getattr(error, "error_code", ""))
 
 
-def _client(tracking_uri: str) -> Any:
+def import_mlflow(tracking_uri: str) -> None:
+    """Import what a store at this address takes: MLflow, and its tables unless it is a server."""
     _prepare_environment()
+    import_module("mlflow")
+    _quieten()
+    if not is_http(tracking_uri):
+        _import_tables()
+
+
+def _client(tracking_uri: str) -> Any:
     from mlflow import MlflowClient
 
-    _quieten()
-    if not tracking_uri.startswith(("http://", "https://")):
-        _import_tables()
-    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+    return PatientClient(MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri))
 
 
 def _import_tables() -> None:
@@ -158,8 +182,9 @@ def _prepare_environment() -> None:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    # By default seven tries with growing pauses: minutes before a wrong address is told.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    # MLflow would send any request again, also one that makes a second run or version; what may
+    # be sent again is sent by the patient client.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 
 def _quieten() -> None:

@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from registry.bundles.bundle import Bundle
 from registry.bundles.manifest import AnyManifest, Kind, Origin
 from registry.owner import this_process
 from registry.steps import Step
 from registry.store.client import Store
+from registry.store.patience import create_once
 from registry.version import OWNER_TAG, TAG_PREFIX
 
 logger = logging.getLogger(__name__)
@@ -120,19 +122,29 @@ class RunLog:
             params["architecture"] = manifest.architecture.name
         if manifest.kind == "class_module":
             params["class_name"] = manifest.class_name
-        model = self.store.client.create_logged_model(
-            self.store.experiment_id,
+        return self._create_logged_model(
             name=_logged_model_name(name),
-            source_run_id=self.run_id,
             tags=dict(tags),
             params=params,
             model_type=manifest.kind,
         )
-        return str(model.model_id)
 
     def upload(self, bundle: Bundle, model_id: str) -> None:
         """Copy a bundle's files to a LoggedModel."""
         self.store.client.log_model_artifacts(model_id, str(bundle.folder))
+
+    def _create_logged_model(self, *, tags: Mapping[str, str], **arguments: Any) -> str:
+        client, experiment_id = self.store.client, self.store.experiment_id
+        mine = f"source_run_id = '{self.run_id}' AND tags.`{TAG_PREFIX}digest` = "
+        mine += f"'{tags[f'{TAG_PREFIX}digest']}'"
+        model = create_once(
+            lambda: client.create_logged_model(
+                experiment_id, source_run_id=self.run_id, tags=tags, **arguments
+            ),
+            lambda: client.search_logged_models([experiment_id], filter_string=mine),
+            "create_logged_model",
+        )
+        return str(model.model_id)
 
     def finalize(self, model_id: str, *, ready: bool) -> None:
         """Say that a LoggedModel is complete, or that it will never be."""
@@ -166,17 +178,7 @@ def run_log(
         step: training, decomposition, patching, or how an alias moves.
         more_tags: to begin with.
     """
-    tags = {
-        "mlflow.user": _user(),
-        "mlflow.source.type": "LOCAL",
-        "mlflow.source.name": "patchbay",
-        f"{TAG_PREFIX}kind": kind,
-        f"{TAG_PREFIX}step": step,
-        OWNER_TAG: this_process(),
-        **(more_tags or {}),
-    }
-    run = store.client.create_run(store.experiment_id, run_name=f"{step}: {name}", tags=tags)
-    run_id = str(run.info.run_id)
+    run_id = _create_run(store, f"{step}: {name}", {**(more_tags or {}), **_ours(kind, step)})
     store.on_step(Step.RUN_STARTED)
     try:
         yield RunLog(store, run_id)
@@ -188,6 +190,33 @@ def run_log(
         raise
     store.client.set_terminated(run_id, "FINISHED")
     store.on_step(Step.RUN_ENDED)
+
+
+def _ours(kind: Kind, step: str) -> dict[str, str]:
+    return {
+        f"{TAG_PREFIX}kind": kind,
+        f"{TAG_PREFIX}step": step,
+        OWNER_TAG: this_process(),
+    }
+
+
+def _create_run(store: Store, run_name: str, tags: Mapping[str, str]) -> str:
+    request = uuid4().hex  # by which the run is found if the answer is lost
+    all_tags = {
+        "mlflow.user": _user(),
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.name": "patchbay",
+        **tags,
+        f"{TAG_PREFIX}request": request,
+    }
+    client, experiment_id = store.client, store.experiment_id
+    mine = f"tags.`{TAG_PREFIX}request` = '{request}'"
+    run = create_once(
+        lambda: client.create_run(experiment_id, run_name=run_name, tags=all_tags),
+        lambda: client.search_runs([experiment_id], filter_string=mine),
+        "create_run",
+    )
+    return str(run.info.run_id)
 
 
 def flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

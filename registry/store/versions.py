@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
 
-from registry.bundles.bundle import Bundle, list_folder, read_bundle, read_manifest, require_listing
+from registry.bundles.bundle import Bundle, read_bundle, read_manifest, require_listing
 from registry.bundles.manifest import MANIFEST_FILE
 from registry.bundles.manifest_file import MAX_MANIFEST_BYTES
 from registry.errors import BundleError, NotFoundError, RegistryError
 from registry.naming import Address
 from registry.owner import this_process
 from registry.steps import Step
+from registry.store.artifacts import copy_file, list_files
 from registry.store.client import Store, as_global_address, error_code, pages
+from registry.store.patience import create_once
 from registry.version import OWNER_TAG, TAG_PREFIX, Version, is_ours, version_from_tags
 
 logger = logging.getLogger(__name__)
 
-_MAX_LISTED = 200
 _MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
@@ -76,19 +76,28 @@ def create_version(
 ) -> Version:
     """Register a LoggedModel that is ready as the next version of a name.
 
+    It becomes one version, also if a request is sent again because its answer was lost.
+
     Raises:
         RegistryError: if the name belongs to models of another kind.
     """
     is_new = _create_name(store, name, tags[f"{TAG_PREFIX}kind"])
     store.on_step(Step.NAMED)
-    with as_global_address(store):
-        entry = store.client.create_model_version(
-            name,
-            source=f"models:/{model_id}",
-            run_id=run_id,
-            tags=dict(tags),
-            model_id=model_id,  # a server refuses a LoggedModel as source without its id
-        )
+    source = f"models:/{model_id}"
+
+    def create() -> Any:
+        with as_global_address(store):
+            return store.client.create_model_version(
+                name,
+                source=source,
+                run_id=run_id,
+                tags=dict(tags),
+                model_id=model_id,  # a server refuses a LoggedModel as source without its id
+            )
+
+    entry = create_once(create, lambda: _made_of(store, name, source), "create_model_version")
+    if store.is_remote:  # where a request may arrive twice, whoever sent it again
+        entry = _settle(store, _made_of(store, name, source)) or entry
     if is_new:  # from now on the name stays, even if its versions go
         store.client.delete_registered_model_tag(name, OWNER_TAG)
     return _version(entry, ())
@@ -157,7 +166,8 @@ def fetch_files(
     """Copy ``bundle.json`` and files of a LoggedModel's bundle into an empty folder.
 
     What ``bundle.json`` doesn't list is not copied, and the listing is compared before
-    anything but ``bundle.json`` is. Each file's bytes are checked when they are read.
+    anything but ``bundle.json`` is; no file is read further than its listed size. Each file's
+    bytes are checked when they are used.
 
     Args:
         store: an open store.
@@ -169,37 +179,32 @@ def fetch_files(
     Raises:
         BundleError: if ``bundle.json`` or the listing is not what was registered.
     """
-    from mlflow.artifacts import download_artifacts
-
     model = store.client.get_logged_model(model_id)
-    kept = model.tags.get(f"{TAG_PREFIX}digest")
+    kept, location = model.tags.get(f"{TAG_PREFIX}digest"), str(model.artifact_location)
     if kept != digest:
         raise BundleError(
             f"the digests that the registry keeps for {model_id} differ: the version says "
             f"{digest[:12]}..., the LoggedModel {str(kept)[:12]}...; register the model again"
         )
-    sizes = _listing(store, model_id, str(model.artifact_location))
-    if not 0 < sizes.get(MANIFEST_FILE, 0) <= MAX_MANIFEST_BYTES:
+    sizes = list_files(store, location)
+    manifest_bytes = sizes.get(MANIFEST_FILE, 0)
+    if not 0 < manifest_bytes <= MAX_MANIFEST_BYTES:
         raise BundleError(
             f"expected {MANIFEST_FILE} with at most {MAX_MANIFEST_BYTES} bytes in {model_id}, "
             f"found {sizes.get(MANIFEST_FILE, 'none')}"
         )
 
-    def fetch(name: str) -> None:
-        folder = (into / name).parent
-        folder.mkdir(exist_ok=True)
-        download_artifacts(
-            artifact_uri=f"{model.artifact_location}/{name}",
-            dst_path=str(folder),
-            tracking_uri=store.tracking_uri,
-        )
+    def fetch(name: str, size_bytes: int) -> None:
+        target = into / name
+        target.parent.mkdir(exist_ok=True)
+        copy_file(store, location, name, target, size_bytes=size_bytes)
 
-    fetch(MANIFEST_FILE)
+    fetch(MANIFEST_FILE, manifest_bytes)
     manifest = read_manifest(into / MANIFEST_FILE, digest)
     require_listing(manifest, sizes)
-    for name in manifest.files:
+    for name, stored in manifest.files.items():
         if names is None or name in names:
-            fetch(name)
+            fetch(name, stored.size_bytes)
     return Bundle(into, manifest, digest)
 
 
@@ -223,6 +228,27 @@ def _all_aliases(store: Store) -> dict[tuple[str, int], tuple[str, ...]]:
             key = (model.name, int(number))
             aliases[key] = (*aliases.get(key, ()), alias)
     return aliases
+
+
+def _made_of(store: Store, name: str, source: str) -> list[Any]:
+    """The versions of a name with this source, the oldest first."""
+    mine = f"name = '{name}' and source_path = '{source}'"
+    found = pages(store.client.search_model_versions, filter_string=mine)
+    return sorted(found, key=lambda entry: int(entry.version))
+
+
+def _settle(store: Store, versions: Sequence[Any]) -> Any | None:
+    """The oldest of the versions made from one LoggedModel; the others are deleted."""
+    from mlflow.exceptions import MlflowException
+
+    for double in versions[1:]:
+        logger.warning("models:/%s/%s was made twice", double.name, double.version)
+        try:
+            store.client.delete_model_version(double.name, str(double.version))
+        except MlflowException as error:
+            if error_code(error) not in _MISSING:  # deleted, and the answer was lost
+                raise
+    return versions[0] if versions else None
 
 
 def _create_name(store: Store, name: str, kind: str) -> bool:
@@ -254,29 +280,3 @@ def _what_there_is(store: Store, address: Address) -> str:
     close = get_close_matches(address.name, names, n=20, cutoff=0)
     known = ", ".join(close) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
     return f"there is no model {address.name!r}; the registry holds {known or 'nothing yet'}"
-
-
-def _listing(store: Store, model_id: str, location: str) -> dict[str, int]:
-    local = _local_folder(location)
-    if local is not None:
-        if not local.is_dir():
-            raise BundleError(f"the files of {model_id} are gone: there is no folder {local}")
-        return list_folder(local)
-    sizes: dict[str, int] = {}
-    folders: list[str | None] = [None]
-    while folders:
-        for entry in store.client.list_logged_model_artifacts(model_id, folders.pop()):
-            if entry.is_dir:
-                folders.append(str(entry.path))
-            else:
-                sizes[str(entry.path)] = int(entry.file_size or 0)
-            if len(sizes) + len(folders) > _MAX_LISTED:
-                raise BundleError(f"a bundle has at most {_MAX_LISTED} files, {model_id} has more")
-    return sizes
-
-
-def _local_folder(location: str) -> Path | None:
-    parsed = urlparse(location)
-    if parsed.scheme == "file":
-        return Path(unquote(parsed.path))
-    return Path(location) if not parsed.scheme else None
