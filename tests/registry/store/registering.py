@@ -21,9 +21,6 @@ from registry.registry import Registry
 from registry.store.client import import_mlflow
 from tests.registry.conftest import make_classifier, make_decomposition, make_trained
 
-OPENING = "strong"
-SHARED = "shared"
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -35,12 +32,24 @@ class Plan:
         shared: decompositions of one class each that every process registers under one name.
         own: decompositions of three classes each that every process registers under a name of
             its own.
+        prefix: what every name begins with.
     """
 
     home: str | None
     processes: int
     shared: int
     own: int
+    prefix: str = "at-once"
+
+    @property
+    def strong_name(self) -> str:
+        """The strong models' name, which all processes share."""
+        return f"{self.prefix}-strong"
+
+    @property
+    def shared_name(self) -> str:
+        """The name that all processes' decompositions of one class share."""
+        return f"{self.prefix}-shared"
 
     @property
     def modules(self) -> int:
@@ -75,16 +84,16 @@ def _register(plan: Plan, process: int) -> Registered:
     start = time.perf_counter()
     registry = Registry.open(plan.home)
     opened = time.perf_counter()
-    strong_uri = registry.add_classifier(make_trained(OPENING, seed=process))
+    strong_uri = registry.add_classifier(make_trained(plan.strong_name, seed=process))
     begin = time.perf_counter()
-    record = make_decomposition(SHARED, make_classifier())
+    record = make_decomposition(plan.shared_name, make_classifier())
     uris: list[str] = []
     for number in range(plan.shared + plan.own):
         mine = replace(record, metrics={"process": float(process), "number": float(number)})
         if number < plan.shared:
             mine = replace(mine, classes=mine.classes[:1])
         else:
-            mine = replace(mine, name=f"own-{process}")
+            mine = replace(mine, name=f"{plan.prefix}-own-{process}")
         uris += registry.add_decomposition(mine, strong_uri=strong_uri)
     return Registered(tuple(uris), opened - start, time.perf_counter() - begin)
 
