@@ -112,7 +112,9 @@ def _child(plan: Plan, process: int, folder: Path, gate: tuple[int, int]) -> int
 
 def main(arguments: Sequence[str]) -> int:
     plan, folder = Plan(**json.loads(arguments[0])), Path(arguments[1])
-    import_mlflow("sqlite://" if plan.home else "http://")  # once, not in every child
+    # Once, not in every child: what MLflow imports, and what torch imports when it first works.
+    import_mlflow("sqlite://" if plan.home else "http://")
+    make_decomposition(plan.shared_name, make_classifier())
     gate = os.pipe()
     children = []
     for process in range(plan.processes):

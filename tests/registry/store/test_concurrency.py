@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput
 
 from registry.registry import Registry
+from registry.store.client import open_store
 from registry.version import Version
 from tests.registry.store.registering import (
     Plan,
@@ -75,8 +79,8 @@ def log_times(where: str, plan: Plan, done: Sequence[Registered]) -> None:
     )
 
 
-def test_three_processes_register_in_a_fresh_home(tmp_path: Path) -> None:
-    plan = Plan(str(tmp_path / "home"), processes=3, shared=2, own=1)
+def test_four_processes_open_and_register_in_a_fresh_home(tmp_path: Path) -> None:
+    plan = Plan(str(tmp_path / "home"), processes=4, shared=1, own=1)
     done = register_at_once(plan, tmp_path)
     registry = Registry.open(tmp_path / "home")
     for version in require_all_there(registry, plan, done):
@@ -123,3 +127,28 @@ def test_eight_processes_register_200_modules_on_a_server(
     assert len(runs) <= sum("runs/create" in line for line in lines) < 1.1 * len(runs)
     for version in versions[::10]:
         registry.load(version.uri)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["sqlite_server", "postgres_backed_server"])
+def test_runs_that_name_a_new_data_set_at_once_all_get_it(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    # A server looks for the data set and then writes it: of two at once one is refused.
+    server: Server = request.getfixturevalue(backend)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+    store = open_store()
+    experiment_id = store.client.create_experiment(f"data sets at once, {backend}")
+    runs = [store.client.create_run(experiment_id).info.run_id for _ in range(PROCESSES)]
+    together = Barrier(PROCESSES)
+
+    def log(run_id: str) -> None:
+        for number in range(5):
+            together.wait(timeout=60)
+            data = DatasetInput(Dataset(f"data-{number}", "digest", "patchbay", "{}"), [])
+            store.client.log_inputs(run_id, datasets=[data])
+
+    with ThreadPoolExecutor(PROCESSES) as pool:
+        list(pool.map(log, runs))
+    for run_id in runs:
+        assert len(store.client.get_run(run_id).inputs.dataset_inputs) == 5

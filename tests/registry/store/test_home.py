@@ -11,12 +11,6 @@ from registry.errors import StoreError
 from registry.registry import Registry
 from registry.store.home import locate
 
-OPEN = """
-import sys
-from registry.store.client import open_store
-open_store(sys.argv[1])
-print("open")
-"""
 REGISTER = """
 import sys
 from registry.registry import Registry
@@ -93,11 +87,6 @@ def test_a_home_with_a_blank_and_an_accent_works(tmp_path: Path) -> None:
     registry = Registry.open(tmp_path / "modèles de test")
     assert registry.versions() == []
     assert (tmp_path / "modèles de test" / "mlflow.db").is_file()
-
-
-def test_four_processes_at_once_open_a_fresh_home(tmp_path: Path) -> None:
-    assert run_at_once(OPEN, tmp_path / "home", 4) == ["open"] * 4
-    assert Registry.open(tmp_path / "home").versions() == []
 
 
 @pytest.mark.slow
