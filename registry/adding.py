@@ -11,8 +11,9 @@ from registry.bundles.manifest import AnyManifest
 from registry.errors import BundleError
 from registry.naming import require_name
 from registry.steps import Step
+from registry.store.fetching import fetch_bundle
 from registry.store.runs import RunLog
-from registry.store.versions import create_version, fetch_bundle
+from registry.store.versions import create_version
 from registry.version import Version, version_tags
 
 

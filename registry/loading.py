@@ -27,7 +27,8 @@ from registry.bundles.restoring import (
 from registry.errors import BundleError
 from registry.naming import parse_address
 from registry.store.client import Store
-from registry.store.versions import fetch_bundle, fetch_files, get_version
+from registry.store.fetching import fetch_bundle, fetch_files
+from registry.store.versions import get_version
 from registry.version import Version, patched_classes
 
 Model = Classifier | LoadedClassModule | PatchedClassifier

@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 
 from registry.errors import RegistryError, StoreError
 from registry.registry import Registry
-from registry.store.versions import fetch_bundle
+from registry.store.fetching import fetch_bundle
 from tests.registry.conftest import make_decomposition, make_patched, make_trained
 
 

@@ -79,7 +79,7 @@ def test_everything_works_over_http(
     assert torch.equal(remote.load_classifier(weak_uri)(pixels), trained.classifier(pixels))
     remote.load_class_module(module_uris[2])
     patched = remote.load_patched(patched_uri)
-    assert remote.set_alias(patched_uri, "champion") is None
+    assert remote.promote(patched_uri, "champion") is None
     assert remote.find(f"models:/{fresh_name}-patched@champion").aliases == ("champion",)
     assert remote.evidence(patched_uri) == record.evidence
     files = remote.manifest(patched_uri).files
