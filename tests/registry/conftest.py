@@ -55,10 +55,11 @@ _numbers = count()
 
 
 @pytest.fixture(autouse=True)
-def _no_outer_store(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_outer_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("PATCHBAY_HOME", raising=False)
     monkeypatch.delenv("PATCHBAY_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user-cache"))  # a server's bundles
 
 
 @pytest.fixture(scope="session")

@@ -100,8 +100,17 @@ def test_everything_works_over_http(
     shown = patchbay("show", weak_uri)
     assert set(shown["used_by"]) == {patched_uri, *module_uris}
     again = remote.add_patched(record)
-    moved = patchbay("promote", again, "--alias", "champion")
+    moved = patchbay("promote", again, "--force", "--reason", "nothing to judge it by")
     assert moved["previous"] == patched_uri
+    assert patchbay("rollback", f"{fresh_name}-patched")["uri"] == patched_uri
+    patchbay("promote", again, "--force", "--reason", "once more")
+    kept = patchbay("history", f"{fresh_name}-patched")
+    assert [(one["action"], one["after"]) for one in kept] == [
+        ("promotion", 1),
+        ("promotion", 2),
+        ("rollback", 1),
+        ("promotion", 2),
+    ]
     np.save(tmp_path / "images.npy", images)
     address = f"models:/{fresh_name}-patched@champion"
     answers = patchbay("predict", address, str(tmp_path / "images.npy"))
