@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
 def write_whole(path: Path, raw: bytes) -> None:
-    """Replace a file by these bytes in one step; folders on the way are made.
+    """Replace a file by these bytes in one step; see `whole_file`."""
+    with whole_file(path) as file:
+        file.write(raw)
 
-    After this returns they survive the end of the process and a power cut. Until then they lie
-    beside it under a hidden name, which readers of whole folders leave out.
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """Replace a file in one step by what is written into this one; folders on the way are made.
+
+    After the block it survives the end of the process and a power cut. Until then it lies beside
+    it under a hidden name, which readers of whole folders leave out.
 
     Raises:
-        OSError: if it can't be written; what was there before is there still.
+        OSError: if it can't be written; what was there before is there still, as after any error
+            in the block.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with unfinished.open("wb") as file:
-            file.write(raw)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)

@@ -14,6 +14,7 @@ from patchbay.commands.check import check, delete
 from patchbay.commands.demo import demo
 from patchbay.commands.diagnose import diagnose
 from patchbay.commands.evaluate import evaluate
+from patchbay.commands.exchange import export, import_
 from patchbay.commands.inspect import list_versions, show
 from patchbay.commands.modularize import modularize
 from patchbay.commands.patch import patch
@@ -48,7 +49,7 @@ def commands() -> None:
 
 for _command in (
     *(demo, train, modularize, diagnose, patch, evaluate, predict),
-    *(list_versions, show, promote, rollback, history, delete, check),
+    *(list_versions, show, promote, rollback, history, delete, check, export, import_),
     *(serve, bench),
 ):
     commands.add_command(_command)

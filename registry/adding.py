@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 from registry.bundles.bundle import Bundle, write_bundle
 from registry.bundles.cache import BundleCache
@@ -17,26 +19,52 @@ from registry.store.versions import create_version
 from registry.version import Version, version_tags
 
 
-@dataclass(frozen=True)
-class Entry:
+class Registrable(Protocol):
     """One model on its way into the registry.
 
     Attributes:
         name: to register it under.
-        manifest: without its files.
-        contents: file name to bytes.
         verify: loads the bundle as it was stored and compares it with the original; raises a
             `BundleError` if they differ.
+        parents: where its parents are in this registry; None for the manifest's own addresses.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def verify(self) -> Callable[[Bundle], None]: ...  # noqa: D102
+
+    @property
+    def parents(self) -> Sequence[str] | None: ...  # noqa: D102
+
+    def stage(self, folder: Path) -> Bundle:
+        """Put its bundle into an empty folder."""
+        ...
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model that was made here; see `Registrable`.
+
+    Attributes:
+        manifest: without its files.
+        contents: file name to bytes.
     """
 
     name: str
     manifest: AnyManifest
     contents: Mapping[str, bytes]
     verify: Callable[[Bundle], None]
+    parents: Sequence[str] | None = None
+
+    def stage(self, folder: Path) -> Bundle:
+        """Write its bundle into an empty folder."""
+        return write_bundle(folder, self.manifest, self.contents)
 
 
 def register(
-    run: RunLog, entries: Sequence[Entry], *, parents: Sequence[str], cache: BundleCache
+    run: RunLog, entries: Sequence[Registrable], *, parents: Sequence[str], cache: BundleCache
 ) -> list[Version]:
     """Store every entry, and only when all of them are there and load make versions of them.
 
@@ -79,15 +107,15 @@ def register(
 
 
 def _store(
-    run: RunLog, entry: Entry, number: int, unregistered: list[str], cache: BundleCache
+    run: RunLog, entry: Registrable, number: int, unregistered: list[str], cache: BundleCache
 ) -> dict[str, str]:
     tell = run.store.on_step
     with cache.scratch() as scratch:
         staged_folder, returned_folder = scratch / "staged", scratch / "returned"
         staged_folder.mkdir()
         returned_folder.mkdir()
-        staged = write_bundle(staged_folder, entry.manifest, entry.contents)
-        tags = version_tags(staged.manifest, staged.digest)
+        staged = entry.stage(staged_folder)
+        tags = version_tags(staged.manifest, staged.digest, entry.parents)
         tell(Step.STAGED)
         model_id = run.create_model(staged.manifest, entry.name, tags)
         unregistered.append(model_id)

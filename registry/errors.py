@@ -21,5 +21,9 @@ class BundleError(RegistryError):
     """A stored bundle is not what was registered, or is no bundle: nothing of it is used."""
 
 
+class ArchiveError(RegistryError):
+    """A file is no archive of versions, or can't be read or written."""
+
+
 class StoreError(RegistryError):
     """The store can't be opened, read or written."""

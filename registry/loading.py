@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +82,10 @@ class Loader:
                 return Loaded(version, restore_classifier(bundle, manifest), manifest)
             if isinstance(manifest, ClassModuleManifest):
                 return Loaded(version, restore_class_module(bundle, manifest), manifest)
-        weak, *class_modules = (self._pinned(parent) for parent in manifest.parents)
+        weak, *class_modules = (
+            self._pinned(uri, parent)
+            for uri, parent in zip(version.parents, manifest.parents, strict=True)
+        )
         patched = restore_patched(
             manifest, self.classifier(weak), [self.class_module(one) for one in class_modules]
         )
@@ -107,11 +110,11 @@ class Loader:
             raise BundleError(f"{version.uri} is a patched model; those can't be parts of another")
         return self.load(version)
 
-    def _pinned(self, parent: Parent) -> Version:
-        version = get_version(self._store, parse_address(parent.uri))
+    def _pinned(self, uri: str, parent: Parent) -> Version:
+        version = get_version(self._store, parse_address(uri))
         if version.digest != parent.digest:
             raise BundleError(
-                f"{parent.uri} is not what it was when the patched model was registered: expected "
+                f"{uri} is not what it was when the patched model was registered: expected "
                 f"SHA-256 {parent.digest[:12]}..., found {version.digest[:12]}...; "
                 "register the patched model again"
             )
@@ -140,6 +143,12 @@ class Loader:
         except BundleError as error:
             raise BundleError(f"{version.uri} is refused: {error}") from error
 
+    @contextmanager
+    def bundles(self, versions: Sequence[Version]) -> Iterator[list[Bundle]]:
+        """The bundles of several versions at once; see `bundle`."""
+        with ExitStack() as stack:
+            yield [stack.enter_context(self.bundle(version)) for version in versions]
+
     def _fetched(self, version: Version, scratch: Path, files: Collection[str] | None) -> Bundle:
         folder = scratch / "bundle"
         folder.mkdir()
@@ -149,12 +158,21 @@ class Loader:
 
 
 def _require_same_story(version: Version, manifest: AnyManifest) -> None:
-    told = (version.kind, version.class_names, version.patched_classes, version.parents)
+    # Where parents are may differ from where they were: it is their digests that pin them.
+    pinned = bool(version.parent_digests)
+    told = (
+        version.kind,
+        version.class_names,
+        version.patched_classes,
+        len(version.parents),
+        version.parent_digests if pinned else version.parents,
+    )
     stored = (
         manifest.kind,
         tuple(manifest.class_names),
         patched_classes(manifest),
-        tuple(parent.uri for parent in manifest.parents),
+        len(manifest.parents),
+        tuple(parent.digest if pinned else parent.uri for parent in manifest.parents),
     )
     if told != stored:
         raise BundleError(

@@ -21,6 +21,7 @@ from registry.deleting import delete, require_unused
 from registry.diagnoses import DiagnosedVersion, StoredDiagnosis
 from registry.entries import class_module_entry, classifier_entry, patched_entry
 from registry.errors import BundleError, RegistryError
+from registry.exchange import Exchanged, export_version, import_archive
 from registry.history import Move
 from registry.loading import Loaded, Loader, noun
 from registry.naming import parse_address, require_name
@@ -225,6 +226,36 @@ class Registry:
         return version
 
     @wrapped_errors("the registry")
+    def export_version(
+        self, uri: str, target: Path, *, with_strong: bool = False
+    ) -> list[Exchanged]:
+        """Write a version and all that it needs into one file, an archive.
+
+        Args:
+            uri: the version's address.
+            target: the file, replaced whole if it is there.
+            with_strong: also the strong models that class modules were taken from.
+
+        Raises:
+            NotFoundError: if there is no such version, or a part of it is gone.
+            BundleError: if what is stored is not what was registered.
+            ArchiveError: if the file can't be written.
+        """
+        version = self.find(uri)
+        return export_version(self._store, self._loader, version, target, with_strong=with_strong)
+
+    @wrapped_errors("the registry")
+    def import_archive(self, path: Path) -> list[Exchanged]:
+        """Register what an archive holds; what is here already is not registered again.
+
+        Raises:
+            ArchiveError: if the file is no archive, or what it holds is not what it says.
+            RegistryError: if a name belongs to models of another kind.
+            BundleError: if a version does not load.
+        """
+        return import_archive(self._store, self._loader, self._cache, path)
+
+    @wrapped_errors("the registry")
     def check(
         self,
         *,
@@ -249,7 +280,7 @@ class Registry:
             NotFoundError: if an address is given and there is no such version.
         """
         target = self.find(version) if isinstance(version, str) else version
-        return [v for v in list_versions(self._store) if target.uri in v.parents]
+        return [v for v in list_versions(self._store) if v.is_made_from(target)]
 
     @wrapped_errors("the registry")
     def add_pictures(self, uri: str, pictures: Sequence[Path]) -> None:

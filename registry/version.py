@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -36,7 +36,10 @@ class Version:
             multiply_adds) unless it is patched.
         digest: SHA-256 of its ``bundle.json``; pins every byte of it.
         parents: addresses of the versions it was made from: a class module's strong model; a
-            patched model's weak model, then its class modules.
+            patched model's weak model, then its class modules. Of an imported version, where
+            they are here; one that was not imported with it keeps the address that it had.
+        parent_digests: of each parent the digest of what it was then; empty where it was
+            registered before these were listed.
         model_id: MLflow's LoggedModel.
         run_id: MLflow's run that made it.
     """
@@ -51,6 +54,7 @@ class Version:
     metrics: Mapping[str, float]
     digest: str
     parents: tuple[str, ...]
+    parent_digests: tuple[str, ...]
     model_id: str
     run_id: str
 
@@ -59,9 +63,22 @@ class Version:
         """Its address, ``models:/name/version``."""
         return f"models:/{self.name}/{self.version}"
 
+    def is_made_from(self, other: Version) -> bool:
+        """Whether the other one is among its parents."""
+        if not self.parent_digests:
+            return other.uri in self.parents
+        return (other.uri, other.digest) in zip(self.parents, self.parent_digests, strict=False)
 
-def version_tags(manifest: AnyManifest, digest: str) -> dict[str, str]:
+
+def version_tags(
+    manifest: AnyManifest, digest: str, parents: Sequence[str] | None = None
+) -> dict[str, str]:
     """The tags by which a version is listed and found without its bundle.
+
+    Args:
+        manifest: the bundle's.
+        digest: SHA-256 of its ``bundle.json``.
+        parents: where its parents are in this registry; None for the manifest's own addresses.
 
     Raises:
         BundleError: if one is too long for MLflow.
@@ -74,7 +91,10 @@ def version_tags(manifest: AnyManifest, digest: str) -> dict[str, str]:
         "class_names": json.dumps(manifest.class_names),
         "patched_classes": json.dumps(patched_classes(manifest)),
         "metrics": json.dumps({**manifest.metrics, **cost}),
-        "parents": json.dumps([parent.uri for parent in manifest.parents]),
+        "parents": json.dumps(
+            [parent.uri for parent in manifest.parents] if parents is None else list(parents)
+        ),
+        "parent_digests": json.dumps([parent.digest for parent in manifest.parents]),
     }
     for key, value in tags.items():
         if len(value) > _MAX_TAG_LENGTH:
@@ -126,8 +146,11 @@ def version_from_tags(
     if not is_ours(tags):
         raise BundleError(f"{where} was not registered by patchbay: it has no tag patchbay.kind")
 
-    def listed(key: str) -> Any:
-        return json.loads(tags[TAG_PREFIX + key])
+    def listed(key: str, missing: str | None = None) -> Any:
+        found = tags.get(TAG_PREFIX + key, missing)
+        if found is None:
+            raise KeyError(TAG_PREFIX + key)
+        return json.loads(found)
 
     try:
         return Version(
@@ -141,6 +164,7 @@ def version_from_tags(
             metrics={str(key): _finite(value) for key, value in listed("metrics").items()},
             digest=_digest(tags[TAG_PREFIX + "digest"]),
             parents=tuple(str(item) for item in listed("parents")),
+            parent_digests=tuple(str(item) for item in listed("parent_digests", "[]")),
             model_id=model_id,
             run_id=run_id or "",
         )

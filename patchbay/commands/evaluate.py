@@ -40,9 +40,8 @@ def evaluate(
 
     version = registry.find(uri)
     patched = registry.load_patched(version.uri)
-    manifest = registry.manifest(version.uri)
     data = load_splits(source, seed=data_seed, size=size, classes=patched.class_names)
-    weak = registry.manifest(manifest.parents[0].uri)
+    weak = registry.manifest(version.parents[0])
     warn_of_other_splits(weak.origin, data, split)
     images = data.test.open("patchbay evaluate") if split == "test" else data.validation
     found = evaluate_patched(patched, images)

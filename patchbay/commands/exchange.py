@@ -1,0 +1,99 @@
+"""``patchbay export`` and ``patchbay import``: a model with all it needs as one file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from patchbay import options
+from patchbay.console import emit, say, table
+from patchbay.session import open_registry
+
+if TYPE_CHECKING:
+    from registry.exchange import Exchanged
+
+
+@click.command("export", short_help="Write a model with all it needs into one file.")
+@click.argument("uri")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--with-strong",
+    is_flag=True,
+    help="Also the strong models that class modules were taken from; nothing needs them to run.",
+)
+@options.home
+@options.as_json
+def export(uri: str, file: Path, with_strong: bool, home: Path | None, as_json: bool) -> None:
+    """Write the version URI and all that it needs into FILE, for `patchbay import`.
+
+    A patched model goes with its weak model and class modules. Bundles are written byte for byte,
+    so that their digests are the same on both sides.
+    """
+    registry = open_registry(home, addresses=[uri], reads_only=True)
+    exported = registry.export_version(uri, file, with_strong=with_strong)
+    size_bytes = file.stat().st_size
+    if as_json:
+        emit(
+            {
+                "file": str(file),
+                "size_bytes": size_bytes,
+                "versions": [
+                    {name: value for name, value in asdict(one).items() if name not in _HERE}
+                    for one in exported
+                ],
+            }
+        )
+        return
+    _show(f"{file}, {size_bytes:,} bytes", exported, ("version",), lambda one: (one.source,))
+    say(f"Next, where it is to go: patchbay import {file.name}")
+
+
+@click.command("import", short_help="Register what an exported file holds.")
+@click.argument("file", type=click.Path(exists=True, path_type=Path, dir_okay=False))
+@options.home
+@options.as_json
+def import_(file: Path, home: Path | None, as_json: bool) -> None:
+    """Register the versions in FILE, each under its name with the next number.
+
+    Every byte is checked, and each version is loaded and compared with its test prediction before
+    it is registered; nothing in the file is executed. What is here already is not registered
+    again. Aliases stay as they are: `patchbay promote` moves them.
+    """
+    registry = open_registry(home)
+    imported = registry.import_archive(file)
+    if as_json:
+        emit({"file": str(file), "versions": [asdict(one) for one in imported]})
+        return
+    _show(
+        f"{file}",
+        imported,
+        ("there", "here", ""),
+        lambda one: (one.source, one.uri, "new" if one.is_new else "was here"),
+    )
+
+
+_HERE = ("uri", "is_new")
+
+
+def _show(
+    title: str,
+    exchanged: Sequence[Exchanged],
+    header: tuple[str, ...],
+    cells: Callable[[Exchanged], tuple[str, ...]],
+) -> None:
+    """A version a line, with what can be compared on both sides."""
+    table(
+        title,
+        (*header, "SHA-256", "files", "bytes"),
+        [
+            (*cells(one), one.digest[:16], str(one.files), f"{one.size_bytes:,}")
+            for one in exchanged
+        ],
+        left=len(header) + 1,
+    )
+    files, size_bytes = sum(one.files for one in exchanged), sum(o.size_bytes for o in exchanged)
+    say(f"{len(exchanged)} versions, {files} files, {size_bytes:,} bytes.")

@@ -1,0 +1,263 @@
+"""Versions leave one registry and enter another: the same bytes, the same answers, or a refusal."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from modularizer.classifier import predict
+from registry.errors import ArchiveError, NotFoundError, RegistryError
+from registry.registry import Registry
+from tests.registry.conftest import make_decomposition, make_patched, make_trained
+
+
+@dataclass(frozen=True)
+class Exported:
+    registry: Registry
+    patched: str
+    path: Path
+
+
+@pytest.fixture(scope="module")
+def exported(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    strong = make_trained("leaving-strong")
+    strong_uri = registry.add_classifier(strong)
+    for seed in (1, 2):  # so that numbers differ from those where it goes to
+        weak_uri = registry.add_classifier(make_trained("leaving-weak", kind="weak", seed=seed))
+    record = make_decomposition("leaving-strong", strong.classifier)
+    uris = registry.add_decomposition(record, strong_uri=strong_uri)
+    patched = registry.add_patched(make_patched("leaving", weak_uri, *uris[:2]))
+    path = tmp_path_factory.mktemp("exported") / "leaving.patchbay"
+    registry.export_version(patched, path)
+    return Exported(registry, patched, path)
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    """A registry that knows nothing of the first."""
+    return Registry.open(tmp_path_factory.mktemp("other-home"))
+
+
+def test_a_patched_model_arrives_with_all_it_needs(
+    exported: Exported, other: Registry, images: NDArray[np.uint8]
+) -> None:
+    imported = other.import_archive(exported.path)
+    assert [(one.source, one.uri, one.is_new) for one in imported] == [
+        ("models:/leaving-weak/2", "models:/leaving-weak/1", True),
+        ("models:/leaving-strong.zero/1", "models:/leaving-strong.zero/1", True),
+        (
+            "models:/leaving-strong.traffic~20light/1",
+            "models:/leaving-strong.traffic~20light/1",
+            True,
+        ),
+        ("models:/leaving/1", "models:/leaving/1", True),
+    ]
+    for one in imported:
+        assert other.find(one.uri).digest == one.digest == exported.registry.find(one.source).digest
+    here = exported.registry.load_patched(exported.patched)
+    there = other.load_patched("models:/leaving/1")
+    np.testing.assert_array_equal(predict(there, images), predict(here, images))
+    assert other.find("models:/leaving/1").parents[0] == "models:/leaving-weak/1"
+    assert [v.uri for v in other.used_by("models:/leaving-weak/1")] == ["models:/leaving/1"]
+    assert other.check(clear=False).broken == ()
+
+
+def test_it_arrives_once(exported: Exported, other: Registry) -> None:
+    other.import_archive(exported.path)
+    before = len(other.versions())
+    again = other.import_archive(exported.path)
+    assert not any(one.is_new for one in again)
+    assert len(other.versions()) == before
+
+
+def test_what_is_imported_can_be_exported_again(
+    exported: Exported, other: Registry, tmp_path: Path
+) -> None:
+    first = {one.digest for one in other.import_archive(exported.path)}
+    second = other.export_version("models:/leaving/1", tmp_path / "again")
+    assert {one.digest for one in second} == first
+
+
+def test_the_same_version_gives_the_same_bytes(exported: Exported, tmp_path: Path) -> None:
+    exported.registry.export_version(exported.patched, tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == exported.path.read_bytes()
+
+
+def test_a_model_of_another_registry_is_no_user_of_a_namesake(
+    exported: Exported, tmp_path: Path
+) -> None:
+    elsewhere = Registry.open(tmp_path / "home")
+    own = elsewhere.add_classifier(make_trained("leaving-strong", seed=9))
+    elsewhere.import_archive(exported.path)
+    (module,) = (v for v in elsewhere.versions("class_module") if v.name.endswith("zero"))
+    assert module.parents == (own,)  # the address that its strong model had where it comes from
+    assert elsewhere.used_by(own) == []
+
+
+def test_strong_models_go_along_if_they_are_asked_for(exported: Exported, tmp_path: Path) -> None:
+    told = exported.registry.export_version(exported.patched, tmp_path / "with", with_strong=True)
+    assert "models:/leaving-strong/1" in {one.source for one in told}
+    elsewhere = Registry.open(tmp_path / "home")
+    elsewhere.import_archive(tmp_path / "with")
+    users = elsewhere.used_by("models:/leaving-strong/1")
+    assert {v.kind for v in users} == {"class_module"}
+
+
+def test_a_name_of_another_kind_is_refused_before_anything_is_registered(
+    exported: Exported, tmp_path: Path
+) -> None:
+    elsewhere = Registry.open(tmp_path / "home")
+    elsewhere.add_classifier(make_trained("leaving"))
+    with pytest.raises(RegistryError, match="belongs to models of kind strong"):
+        elsewhere.import_archive(exported.path)
+    assert [v.name for v in elsewhere.versions()] == ["leaving"]
+
+
+def test_what_is_not_there_can_not_be_exported(exported: Exported, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError):
+        exported.registry.export_version("models:/nowhere/1", tmp_path / "x")
+    (tmp_path / "file").touch()
+    with pytest.raises(ArchiveError, match="can't be written"):
+        exported.registry.export_version(exported.patched, tmp_path / "file" / "x")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+Change = Callable[[dict[str, bytes]], None]
+
+
+def rewritten(
+    source: Path, target: Path, change: Change, compression: int = zipfile.ZIP_STORED
+) -> Path:
+    """An archive as a stranger would write it."""
+    with zipfile.ZipFile(source) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    change(members)
+    with zipfile.ZipFile(target, "w", compression) as archive:
+        for name, raw in members.items():
+            archive.writestr(name, raw)
+    return target
+
+
+def index_of(members: dict[str, bytes]) -> dict[str, list[dict[str, object]]]:
+    found: dict[str, list[dict[str, object]]] = json.loads(members["archive.json"])
+    return found
+
+
+def change_index(change: Callable[[dict[str, list[dict[str, object]]]], object]) -> Change:
+    def apply(members: dict[str, bytes]) -> None:
+        index = index_of(members)
+        change(index)
+        members["archive.json"] = json.dumps(index).encode()
+
+    return apply
+
+
+def first_named(members: dict[str, bytes], end: str) -> str:
+    return next(name for name in members if name.endswith(end))
+
+
+def changed_byte(members: dict[str, bytes]) -> None:
+    name = first_named(members, "weights.safetensors")
+    members[name] = members[name][:-1] + bytes([members[name][-1] ^ 1])
+
+
+def longer(members: dict[str, bytes]) -> None:
+    members[first_named(members, "weights.safetensors")] += b"x"
+
+
+def without(end: str) -> Change:
+    def apply(members: dict[str, bytes]) -> None:
+        del members[first_named(members, end)]
+
+    return apply
+
+
+def with_more(name: str) -> Change:
+    return lambda members: members.update({name: b"x"})
+
+
+def other_weak(index: dict[str, list[dict[str, object]]]) -> None:
+    patched = index["versions"][-1]
+    parents = patched["parents"]
+    assert isinstance(parents, list)
+    patched["parents"] = [parents[1], *parents[1:]]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (changed_byte, "weights.safetensors was changed"),
+        (longer, "weights.safetensors: expected .* bytes"),
+        (without("weights.safetensors"), "lacks bundles/"),
+        (without("bundle.json"), "lacks bundles/"),
+        (without("archive.json"), "expected an archive with archive.json"),
+        (with_more("../../etc/passwd"), "'../../etc/passwd', which belongs to no version"),
+        (with_more("/etc/passwd"), "'/etc/passwd', which belongs to no version"),
+        (lambda m: m.update({"archive.json": b"[" * 100_000}), "can't be read as JSON"),
+        (lambda m: m.update({"archive.json": b'{"a": 1, "a": 2}'}), "twice"),
+        (lambda m: m.update({"archive.json": b"{}"}), "versions"),
+        (lambda m: m.update({"archive.json": b" " * (8 * 2**20 + 1)}), "may have"),
+        (change_index(lambda i: i["versions"].append(i["versions"][0])), "named twice"),
+        (change_index(lambda i: i["versions"][0].update(digest="../../x")), "digest"),
+        (change_index(lambda i: i["versions"][0].update(uri="models:/../x/1")), "uri"),
+        (change_index(lambda i: i["versions"].pop(0)), "belongs to no version"),
+        (change_index(other_weak), "was made from another"),
+        (change_index(lambda i: i["versions"][-1].update(parents=[])), "name other parents"),
+        (change_index(lambda i: i["versions"].reverse()), "without all of its parts"),
+    ],
+)
+def test_a_hostile_archive_is_refused_and_nothing_of_it_is_used(
+    exported: Exported, tmp_path: Path, other: Registry, change: Change, complaint: str
+) -> None:
+    path = rewritten(exported.path, tmp_path / "hostile", change)
+    for version in other.versions():  # so that nothing counts as there already
+        if version.kind == "patched":
+            other.delete(version.uri)
+    with pytest.raises(RegistryError, match=complaint):
+        other.import_archive(path)
+    assert other.versions("patched") == []
+    assert other.check(clear=False).broken == ()
+
+
+def test_a_compressed_archive_is_refused_before_it_is_unpacked(
+    exported: Exported, tmp_path: Path, other: Registry
+) -> None:
+    path = rewritten(exported.path, tmp_path / "packed", lambda m: None, zipfile.ZIP_DEFLATED)
+    with pytest.raises(ArchiveError, match="compressed or encrypted"):
+        other.import_archive(path)
+
+
+def test_members_that_share_bytes_are_refused(
+    exported: Exported, tmp_path: Path, other: Registry
+) -> None:
+    raw = exported.path.read_bytes()
+    grown = raw
+    with zipfile.ZipFile(exported.path) as archive:
+        for entry in archive.infolist():  # each claims the size of the whole file
+            size = entry.file_size.to_bytes(4, "little")
+            grown = grown.replace(size * 2, len(raw).to_bytes(4, "little") * 2)
+    (tmp_path / "overlapping").write_bytes(grown)
+    with pytest.raises(ArchiveError, match="claim more than"):
+        other.import_archive(tmp_path / "overlapping")
+
+
+@pytest.mark.parametrize("raw", [b"", b"no zip file", b"PK\x03\x04", b"PK\x05\x06" + b"\0" * 18])
+def test_what_is_no_archive_is_one_clear_error(tmp_path: Path, other: Registry, raw: bytes) -> None:
+    (tmp_path / "file").write_bytes(raw)
+    with pytest.raises(ArchiveError, match="is refused"):
+        other.import_archive(tmp_path / "file")
+
+
+def test_a_cut_archive_is_refused(exported: Exported, tmp_path: Path, other: Registry) -> None:
+    raw = exported.path.read_bytes()
+    for kept in (len(raw) // 2, len(raw) - 10):
+        (tmp_path / "cut").write_bytes(raw[:kept])
+        with pytest.raises(ArchiveError, match="is refused"):
+            other.import_archive(tmp_path / "cut")
