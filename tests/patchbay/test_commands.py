@@ -53,13 +53,6 @@ def test_evaluate_as_a_table_shows_weak_and_patched(shop: Shop) -> None:
     assert "others right" in shown
 
 
-def test_promote_moves_an_alias_and_names_where_it_was(shop: Shop) -> None:
-    first = shop.run("promote", shop.patched, "--alias", "tried", "--json").json
-    again = shop.run("promote", "models:/patched@tried", "--alias", "tried", "--json").json
-    assert first == {"uri": shop.patched, "alias": "tried", "previous": None}
-    assert again["previous"] == shop.patched
-
-
 def test_predict_gives_the_same_for_file_folder_and_arrays(
     shop: Shop, digit_files: Path, tmp_path: Path
 ) -> None:
