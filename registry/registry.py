@@ -29,6 +29,7 @@ from registry.reports import upload_report_pictures
 from registry.steps import StepCallback, ignore_step
 from registry.store.client import Store, open_store, wrapped_errors
 from registry.store.diagnoses import store_diagnosis, stored_diagnoses
+from registry.store.pyfunc_export import ARCHIVE_FILE, save_pyfunc
 from registry.store.runs import RunLog, run_log
 from registry.store.versions import (
     get_version,
@@ -243,6 +244,28 @@ class Registry:
         """
         version = self.find(uri)
         return export_version(self._store, self._loader, version, target, with_strong=with_strong)
+
+    @wrapped_errors("the registry")
+    def export_pyfunc(
+        self, uri: str, target: Path, *, loader: str, columns: dict[str, str]
+    ) -> list[Exchanged]:
+        """Write a folder that MLflow scores with: an archive, and the name of what loads it.
+
+        Args:
+            uri: the version's address.
+            target: the folder; it must not be there yet.
+            loader: the module with ``_load_pyfunc``; it is named and not stored.
+            columns: of the answers, name to type in MLflow's words.
+
+        Raises:
+            NotFoundError, BundleError: as `export_version`.
+            ArchiveError: if the folder is there already, or can't be written.
+        """
+        with self._cache.scratch() as scratch:
+            archive = scratch / ARCHIVE_FILE
+            exported = self.export_version(uri, archive)
+            save_pyfunc(archive, target, loader=loader, columns=columns)
+        return exported
 
     @wrapped_errors("the registry")
     def import_archive(self, path: Path) -> list[Exchanged]:

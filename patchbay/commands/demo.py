@@ -77,6 +77,7 @@ def _as_json(story: Story, checked: HttpCheck, seconds: float) -> dict[str, Any]
     part = next(p for p in record.classes if p.class_module.class_name == served.name)
     return {
         "served": {"uri": story.served_uri, "version": served.patch.uri, "target": served.name},
+        "gate": story.gate.as_json(),
         "strong": {
             "uri": story.strong.uri,
             "validation_accuracy": story.validation.strong,
@@ -128,6 +129,7 @@ def _show(story: Story, checked: HttpCheck, seconds: float) -> None:
     rules = "; ".join(f"{one.name} {one.rule}" for one in story.targets)
     say(f"Rules, each chosen on validation images: {rules}.")
     say(_verdict(story))
+    say(_gate(story))
     record = story.decomposition.record
     say()
     table(
@@ -172,6 +174,12 @@ def _verdict(story: Story) -> str:
         f"{'gains' if gain > 0 else 'gains nothing:'} {gain:+.3f} ({spread.low:+.3f} to "
         f"{spread.high:+.3f}); {found.fixes} answers are fixed, {found.regressions} broken."
     )
+
+
+def _gate(story: Story) -> str:
+    if story.gate.passed:
+        return f"It passed the gate, by {story.gate.basis}."
+    return f"The gate refused it and was overruled, as this is a demo: {story.gate.reasons[0]}."
 
 
 def _show_next(

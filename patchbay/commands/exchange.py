@@ -15,11 +15,18 @@ from patchbay.session import open_registry
 
 if TYPE_CHECKING:
     from registry.exchange import Exchanged
+    from registry.registry import Registry
 
 
 @click.command("export", short_help="Write a model with all it needs into one file.")
 @click.argument("uri")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--pyfunc",
+    is_flag=True,
+    help="Write FILE as a folder that MLflow's own tools score with: `mlflow.pyfunc.load_model`, "
+    "`spark_udf`. Its code is the installed patchbay; nothing executable is stored.",
+)
 @click.option(
     "--with-strong",
     is_flag=True,
@@ -27,15 +34,25 @@ if TYPE_CHECKING:
 )
 @options.home
 @options.as_json
-def export(uri: str, file: Path, with_strong: bool, home: Path | None, as_json: bool) -> None:
+def export(
+    uri: str, file: Path, pyfunc: bool, with_strong: bool, home: Path | None, as_json: bool
+) -> None:
     """Write the version URI and all that it needs into FILE, for `patchbay import`.
 
     A patched model goes with its weak model and class modules. Bundles are written byte for byte,
     so that their digests are the same on both sides.
     """
+    if pyfunc and with_strong:
+        raise click.UsageError("--with-strong goes with an archive; nothing needs them to run")
+    if file.is_dir() and not pyfunc:
+        raise click.UsageError(f"{file} is a folder; name a file in it")
     registry = open_registry(home, addresses=[uri], reads_only=True)
-    exported = registry.export_version(uri, file, with_strong=with_strong)
-    size_bytes = file.stat().st_size
+    if pyfunc:
+        exported = _export_pyfunc(registry, uri, file)
+    else:
+        exported = registry.export_version(uri, file, with_strong=with_strong)
+    files = [path for path in file.rglob("*") if path.is_file()] if pyfunc else [file]
+    size_bytes = sum(path.stat().st_size for path in files)
     if as_json:
         emit(
             {
@@ -49,7 +66,10 @@ def export(uri: str, file: Path, with_strong: bool, home: Path | None, as_json: 
         )
         return
     _show(f"{file}, {size_bytes:,} bytes", exported, ("version",), lambda one: (one.source,))
-    say(f"Next, where it is to go: patchbay import {file.name}")
+    if pyfunc:
+        say(f"Next, where patchbay is installed: mlflow.pyfunc.load_model({str(file)!r})")
+    else:
+        say(f"Next, where it is to go: patchbay import {file.name}")
 
 
 @click.command("import", short_help="Register what an exported file holds.")
@@ -74,6 +94,17 @@ def import_(file: Path, home: Path | None, as_json: bool) -> None:
         ("there", "here", ""),
         lambda one: (one.source, one.uri, "new" if one.is_new else "was here"),
     )
+
+
+def _export_pyfunc(registry: Registry, uri: str, folder: Path) -> list[Exchanged]:
+    from registry.errors import RegistryError
+    from serving.pyfunc import answer_columns
+
+    kind = registry.find(uri).kind
+    if kind == "class_module":
+        raise RegistryError(f"{uri} scores one class alone; export a strong, weak or patched model")
+    columns = answer_columns(patched=kind == "patched")
+    return registry.export_pyfunc(uri, folder, loader="serving.pyfunc", columns=columns)
 
 
 _HERE = ("uri", "is_new")

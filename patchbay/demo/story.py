@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from modularizer.metrics import PatchEvaluation
     from modularizer.pipeline import RegisteredClassifier, RegisteredDecomposition, RegisteredPatch
     from modularizer.progress import ProgressCallback
+    from patchbay.gating import Judgement
     from registry.registry import Registry
 
 Bars = Callable[[str], "ProgressCallback"]
@@ -73,6 +74,7 @@ class Story:
         held_out: the same on images that nothing was chosen by.
         targets: one entry a target class.
         served: the target with the largest gain on validation images; ``@champion`` is on it.
+        gate: what the gate says of it, by the evidence stored with it.
         data: all ten classes, split.
     """
 
@@ -82,6 +84,7 @@ class Story:
     held_out: Accuracies
     targets: tuple[Target, ...]
     served: Target
+    gate: Judgement
     data: DataSplits
 
     @property
@@ -128,7 +131,7 @@ def tell_story(registry: Registry, bars: Bars) -> Story:
         for target in DIGITS_STRONG
     )
     served = max(targets, key=lambda target: target.validation_gain)
-    registry.promote(served.patch.uri, recipe.ALIAS)
+    gate = _promote(registry, served.patch.uri)
     metrics = decomposition.record.metrics
     return Story(
         strong=strong,
@@ -139,8 +142,27 @@ def tell_story(registry: Registry, bars: Bars) -> Story:
         held_out=_held_out(strong, decomposition, strong_data),
         targets=targets,
         served=served,
+        gate=gate,
         data=data,
     )
+
+
+def _promote(registry: Registry, uri: str) -> Judgement:
+    """Move the alias, as ``patchbay promote`` does; the demo serves its best patch in any case."""
+    from modularizer.settings import GateSettings
+    from patchbay.gating import judge_by_evidence
+
+    version = registry.find(uri)
+    current = registry.standing(version.name, recipe.ALIAS)
+    judged = judge_by_evidence(registry, version, current, GateSettings())
+    registry.promote(
+        uri,
+        recipe.ALIAS,
+        reason="the demo's largest gain on validation images",
+        forced=not judged.passed,
+        verdict=judged.as_json(),
+    )
+    return judged
 
 
 def _patch_one(
