@@ -80,6 +80,7 @@ def export_version(
         NotFoundError: if a part of it is gone.
         ArchiveError: if the file can't be written.
     """
+    loader.load(version)  # a bad copy in the cache is replaced, and what is broken stays here
     versions = _closure(store, version, with_strong=with_strong)
     archived: list[Archived] = []
     with loader.bundles(versions) as bundles:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from modularizer.assembly.class_module import ClassModule
 from modularizer.assembly.patched import PatchedClassifier
@@ -31,6 +33,9 @@ from registry.store.fetching import fetch_bundle, fetch_files
 from registry.store.versions import get_version
 from registry.version import Version, patched_classes
 
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 Model = Classifier | LoadedClassModule | PatchedClassifier
 
 
@@ -70,10 +75,31 @@ class Loader:
             BundleError: if what is stored is not what was registered.
             NotFoundError: if a part of a patched model is gone.
         """
+        return self._with_good_copy(version, self._load)
+
+    def read(self, version: Version, name: str) -> bytes | None:
+        """One file of a version's bundle without the others; None if it has no such file.
+
+        Raises:
+            BundleError: if it is not what was registered.
+        """
+        return self._with_good_copy(version, lambda one: self._read(one, name))
+
+    def _read(self, version: Version, name: str) -> bytes | None:
+        with self.bundle(version, files=[name]) as bundle:
+            return bundle.read(name) if name in bundle.manifest.files else None
+
+    def _with_good_copy(self, version: Version, use: Callable[[Version], T]) -> T:
+        """Use a version; once more, from the store, if its copy in the cache turns out as bad."""
+        is_copy = self._cache.find(version.digest) is not None
         try:
-            return self._load(version)
-        except FileNotFoundError:  # another process made room in the cache meanwhile
-            return self._load(version)
+            return use(version)
+        except (BundleError, FileNotFoundError) as error:
+            if not is_copy:
+                raise
+            logger.warning("%s is fetched again: %s", version.uri, error)
+            self._cache.remove(version.digest)
+        return use(version)
 
     def _load(self, version: Version) -> Loaded:
         with self.bundle(version) as bundle:

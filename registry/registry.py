@@ -141,10 +141,10 @@ class Registry:
     @wrapped_errors("the registry")
     def evidence(self, uri: str) -> Mapping[str, Any]:
         """The evidence stored with a version, empty if it has none; raises as `load`."""
-        with self._loader.bundle(self.find(uri), files=[EVIDENCE_FILE]) as bundle:
-            if EVIDENCE_FILE not in bundle.manifest.files:
-                return {}
-            found = parse_strict_json(bundle.read(EVIDENCE_FILE), EVIDENCE_FILE)
+        raw = self._loader.read(self.find(uri), EVIDENCE_FILE)
+        if raw is None:
+            return {}
+        found = parse_strict_json(raw, EVIDENCE_FILE)
         if not isinstance(found, dict):
             raise BundleError(f"expected {EVIDENCE_FILE} to hold a table, found another value")
         return found

@@ -77,13 +77,23 @@ def read_bundle(folder: Path, digest: str) -> Bundle:
         BundleError: if ``bundle.json`` or another file was changed, is missing or too large, a
             file is there that isn't listed, or something is no plain file (a symlink, a pipe).
     """
+    bundle = open_bundle(folder, digest)
+    for name, stored in bundle.manifest.files.items():
+        _require_equal(name, stored, stored.size_bytes, _file_digest(folder / name))
+    return bundle
+
+
+def open_bundle(folder: Path, digest: str) -> Bundle:
+    """The same, but for the bytes of files other than ``bundle.json``; `Bundle.read` checks them.
+
+    Raises:
+        BundleError: if ``bundle.json`` was changed, or the listing or a size is another.
+    """
     sizes = list_folder(folder)
     if MANIFEST_FILE not in sizes:
         raise BundleError(f"expected a bundle with {MANIFEST_FILE}, found {_some(sizes)}")
     manifest = read_manifest(folder / MANIFEST_FILE, digest)
     require_listing(manifest, sizes)
-    for name, stored in manifest.files.items():
-        _require_equal(name, stored, sizes[name], _file_digest(folder / name))
     return Bundle(folder, manifest, digest)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from registry.bundles.bundle import Bundle, list_folder, read_bundle
+from registry.bundles.bundle import Bundle, list_folder, open_bundle
 from registry.errors import BundleError
 from registry.scratch import scratch_folder
 
@@ -18,7 +18,7 @@ DEFAULT_BYTES = 20 * 2**30
 
 
 class BundleCache:
-    """Copies of bundles that were checked once, and are checked again at each use.
+    """Copies of bundles that were checked once; each file is checked again when it is read.
 
     What was used longest ago goes when there is more than the limit. Several processes may share
     one; entries come and go whole.
@@ -40,10 +40,13 @@ class BundleCache:
             yield folder
 
     def find(self, digest: str) -> Bundle | None:
-        """The bundle with this digest, every byte checked; None if it is not here."""
+        """The bundle with this digest, its files' bytes unchecked; None if it is not here.
+
+        `Bundle.read` checks them; a caller whom it tells of a change drops the entry.
+        """
         folder = self._bundles / digest
         try:
-            bundle = read_bundle(folder, digest)
+            bundle = open_bundle(folder, digest)
             os.utime(folder)
         except FileNotFoundError:
             return None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -477,3 +478,49 @@ def test_an_unsaid_architecture_mismatch_is_found_when_it_is_read_back(
     with pytest.raises(BundleError, match="was not stored as it is"):
         registry.add_classifier(replace(trained, classifier=classifier))
     assert [v for v in registry.versions() if v.name == fresh_name] == []
+
+
+@pytest.mark.parametrize("harm", ["change", "remove"])
+def test_a_bad_copy_in_the_cache_is_fetched_again(
+    registry: Registry, fresh_name: str, home: Path, images: NDArray[np.uint8], harm: str
+) -> None:
+    trained = make_trained(fresh_name, seed=77)
+    uri = registry.add_classifier(trained)
+    registry.load(uri)
+    weights = home / "cache" / "bundles" / registry.find(uri).digest / "weights.safetensors"
+    if harm == "remove":
+        weights.unlink()
+    else:
+        raw = weights.read_bytes()
+        weights.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
+    loaded = registry.load_classifier(uri)
+    np.testing.assert_array_equal(predict(loaded, images), predict(trained.classifier, images))
+
+
+def test_versions_that_share_a_part_share_its_copy(
+    registry: Registry, registered: Registered, fresh_name: str, home: Path
+) -> None:
+    zero, one, _ = registered.class_module_uris
+    made = [
+        registry.add_patched(make_patched(fresh_name, registered.weak_uri, *modules))
+        for modules in ((zero,), (zero, one))
+    ]
+    cached = home / "cache" / "bundles"
+    shutil.rmtree(cached)
+    registry.load(made[0])
+    first = {path.name: path.stat().st_ino for path in cached.iterdir()}
+    registry.load(made[1])
+    second = {path.name: path.stat().st_ino for path in cached.iterdir()}
+    used = (made[0], registered.weak_uri, zero)
+    assert set(first) == {registry.find(uri).digest for uri in used}
+    assert set(second) - set(first) == {registry.find(uri).digest for uri in (made[1], one)}
+    assert first.items() <= second.items()
+
+
+def test_describing_a_version_fetches_no_weights(
+    registry: Registry, registered: Registered, home: Path
+) -> None:
+    shutil.rmtree(home / "cache")
+    assert registry.manifest(registered.strong_uri).files
+    assert registry.evidence(registered.patched_uri)
+    assert not (home / "cache" / "bundles").exists()

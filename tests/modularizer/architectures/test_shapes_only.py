@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ from modularizer.architectures.spec import ArchitectureSpec
 for name in ("simcnn", "rescnn"):
     spec = ArchitectureSpec(name=name, arguments={"num_classes": 3, "batch_norm": True})
     slicing_plan(build_network(spec, device="meta"), (3, 32, 32))
-print([name for name in ("mlflow", "torch._dynamo") if name in sys.modules])
+print([name for name in ("mlflow", "torch._dynamo", "sympy") if name in sys.modules])
 """
 
 
@@ -72,3 +73,45 @@ def test_schedules_that_builders_read_have_values_on_meta() -> None:
     assert rates == [0.0, 0.25, 0.5]
     assert widths == [1, 10, 19]
     assert weight.is_meta
+
+
+@pytest.mark.parametrize(
+    ("make", "channels"),
+    [
+        (lambda: torch.nn.Conv2d(4, 6, 3), 4),
+        (lambda: torch.nn.Conv2d(4, 6, (3, 5), stride=(2, 1), padding=(1, 2)), 4),
+        (lambda: torch.nn.Conv2d(4, 6, 3, dilation=2, groups=2, padding=1), 4),
+        (lambda: torch.nn.Conv2d(4, 6, 3, padding="same"), 4),
+        (lambda: torch.nn.MaxPool2d(3, stride=2, padding=1), 4),
+        (lambda: torch.nn.MaxPool2d(2), 4),
+        (lambda: torch.nn.MaxPool2d(3, stride=2, ceil_mode=True), 4),
+        (lambda: torch.nn.MaxPool2d(3, dilation=2), 4),
+        (lambda: torch.nn.AvgPool2d((2, 3), padding=1), 4),
+        (lambda: torch.nn.AvgPool2d(3, stride=2, ceil_mode=True), 4),
+    ],
+)
+@pytest.mark.parametrize("size", [(9, 10), (16, 7)])
+def test_windows_give_the_shapes_of_torch(
+    make: Callable[[], torch.nn.Module], channels: int, size: tuple[int, int]
+) -> None:
+    layer, image = make(), torch.empty(2, channels, *size)
+    expected = layer(image).shape
+    with ShapesOnly():
+        assert layer.to("meta")(image.to("meta")).shape == expected
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "complaint"),
+    [
+        (torch.nn.Conv2d(4, 6, 3), (1, 5, 8, 8), "takes 4 channels, found 5"),
+        (torch.nn.Conv2d(4, 6, 9), (1, 4, 8, 8), "doesn't fit"),
+        (torch.nn.MaxPool2d(9), (1, 4, 8, 8), "doesn't fit"),
+    ],
+)
+def test_what_torch_refuses_is_refused(
+    layer: torch.nn.Module, shape: tuple[int, ...], complaint: str
+) -> None:
+    with pytest.raises(RuntimeError):
+        layer(torch.empty(shape))
+    with ShapesOnly(), pytest.raises(RuntimeError, match=complaint):
+        layer.to("meta")(torch.empty(shape, device="meta"))
