@@ -19,15 +19,7 @@ from modularizer.datasets.images import ImageSet
 from modularizer.decomposition import Parts, Resources, decompose
 from modularizer.epochs import Stop
 from modularizer.metrics import METRICS, PatchEvaluation, evaluate_patch
-from modularizer.patching import (
-    PAPER,
-    Choice,
-    RuleName,
-    StoredCalibrations,
-    choice_evidence,
-    choose_rule,
-    fit_strong_side,
-)
+from modularizer.patching import Choice, choice_evidence, choose_rule
 from modularizer.preprocessing import Preprocessing
 from modularizer.progress import ProgressCallback, ignore_progress
 from modularizer.records import (
@@ -39,6 +31,7 @@ from modularizer.records import (
     Provenance,
     TrainedClassifier,
 )
+from modularizer.rules import PAPER, RuleName, StoredCalibrations, fit_strong_side
 from modularizer.search_report import report_search
 from modularizer.settings import DecompositionSettings, TrainingSettings
 from modularizer.training import TrainingResult, train_classifier

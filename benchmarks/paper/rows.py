@@ -19,7 +19,7 @@ from modularizer.assembly.fitting import (
 from modularizer.assembly.fusions.replacement import Replacement
 from modularizer.assembly.fusions.stacking import Stacking
 from modularizer.assembly.fusions.weak_side import weak_log_odds
-from modularizer.patching import (
+from modularizer.rules import (
     PAPER,
     REPLACEMENTS,
     STACKING,

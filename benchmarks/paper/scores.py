@@ -21,7 +21,7 @@ from modularizer.assembly.calibrations.minmax import fit_minmax
 from modularizer.assembly.calibrations.quantile import fit_quantile
 from modularizer.assembly.fitting import BranchScores
 from modularizer.errors import DataError
-from modularizer.patching import StoredCalibrations
+from modularizer.rules import StoredCalibrations
 from modularizer.whole_files import write_whole
 
 Split = Literal["validation", "held-out"]

@@ -15,7 +15,8 @@ from patchbay.provenance import warn_of_other_splits
 from patchbay.session import load_splits, open_registry
 
 if TYPE_CHECKING:
-    from modularizer.patching import Choice, JudgedRule, NoGainError, RuleName
+    from modularizer.patching import Choice, JudgedRule, NoGainError
+    from modularizer.rules import RuleName
 
 NO_GAIN = 4
 """Exit code where no rule gains and nothing was registered."""
@@ -165,7 +166,7 @@ def patch(
 def _rules(
     calibration: str, fusion: str, *, renormalise: bool | None, caution: float | None
 ) -> tuple[RuleName, ...]:
-    from modularizer.patching import REPLACEMENTS, STACKING, STACKINGS, RuleName
+    from modularizer.rules import REPLACEMENTS, STACKING, STACKINGS, RuleName
 
     weak_entry = {None: None, True: "--renormalise", False: "--keep-weak-entry"}[renormalise]
     if fusion == "stack":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modularizer.architectures.spec import ArchitectureSpec
-from modularizer.patching import REPLACEMENTS, STACKINGS
+from modularizer.rules import REPLACEMENTS, STACKINGS
 from modularizer.settings import DecompositionSettings, TrainingSettings
 
 SEED = 0

@@ -1,20 +1,14 @@
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from modularizer.assembly.calibration import Calibration
-from modularizer.assembly.calibrations.logistic import LogisticCalibration
-from modularizer.assembly.calibrations.minmax import MinMaxCalibration
-from modularizer.assembly.calibrations.quantile import QuantileCalibration
 from modularizer.assembly.calibrations.raw import NoCalibration
 from modularizer.assembly.class_module import both_ways
 from modularizer.assembly.fitting import (
-    BranchScores,
     Rule,
     cross_fitted_scores,
     fit_replacement,
@@ -25,48 +19,19 @@ from modularizer.assembly.fusions.replacement import Replacement
 from modularizer.errors import CalibrationError
 from modularizer.metrics import class_metrics
 from modularizer.patching import (
-    PAPER,
-    REPLACEMENTS,
-    STACKING,
-    STACKINGS,
     Choice,
     JudgedRule,
     NoGainError,
-    RuleName,
     best_of,
     branch_scores,
     choice_evidence,
     choose_rule,
     evaluate_scores,
-    fit_of,
-    fit_strong_side,
-    judge,
     rule_evidence,
 )
-from tests.modularizer.bars import DATA, NAMES, parts, strong
-
-STORED: dict[str, Calibration] = {
-    "minmax": MinMaxCalibration(minimum=-4, maximum=4),
-    "quantile": QuantileCalibration(low=-2, high=2),
-    "logistic": LogisticCalibration(scale=1, shift=-1),
-}
-CLASSES = ("ape", "bee", "cat", "dog")
-
-
-def scores_of_a_useful_module(count: int = 400, seed: int = 0) -> BranchScores:
-    """A weak model that can't tell bees from cats, and a module that can."""
-    generator = np.random.default_rng(seed)
-    labels = np.arange(count, dtype=np.int64) % 4
-    seen = np.where(labels == 1, 2, labels)
-    weak = 3 * np.eye(4)[seen] + generator.normal(0, 1, (count, 4))
-    raw = np.where(labels == 1, 2.0, -2.0) + generator.normal(0, 1, count)
-    return BranchScores(
-        torch.from_numpy(weak).float(), torch.from_numpy(raw).float()[None], (1,), labels
-    )
-
-
-def judged_by(name: RuleName, given: BranchScores) -> JudgedRule:
-    return judge(name, [STORED], given, CLASSES)
+from modularizer.rules import PAPER, REPLACEMENTS, STACKING, RuleName, fit_strong_side
+from tests.modularizer.bars import DATA, parts, strong
+from tests.modularizer.made_scores import CLASSES, STORED, judged_by, scores_of_a_useful_module
 
 
 def test_a_stored_rule_is_judged_as_it_will_answer() -> None:
@@ -98,38 +63,6 @@ def test_a_fitted_rule_is_judged_by_images_that_did_not_help_to_fit_it() -> None
         honest = cross_fitted_scores(fit, useless)
         assert found.evaluations == evaluate_scores(useless, honest, CLASSES)
         assert not torch.equal(honest, found.rule.scores(useless))
-    assert [str(name) for name in (PAPER, *REPLACEMENTS[1:], *STACKINGS)] == [
-        "minmax",
-        "quantile",
-        "logistic",
-        "logistic, caution 3",
-        "fitted",
-        "stack",
-        "stack, caution 1.5",
-    ]
-    # a way with the weak entry is named where it is not the calibration's own
-    assert [str(name) for name in (RuleName("fitted"), RuleName("minmax", renormalise=True))] == [
-        "fitted, weak entry kept",
-        "minmax, others renormalised",
-    ]
-    assert str(RuleName("fitted", caution=2)) == "fitted, caution 2, weak entry kept"
-    fitted = [name.uses_weak_images for name in (*REPLACEMENTS, *STACKINGS)]
-    assert fitted == [False] * 4 + [True] * 3
-
-
-def test_caution_answers_a_class_only_where_its_odds_are_that_much_better() -> None:
-    given = scores_of_a_useful_module()
-    given = replace(given, weak_logits=given.weak_logits.double(), raw=given.raw.double())
-    for plain in (RuleName("logistic"), RuleName("fitted", renormalise=True), STACKING):
-        bold, careful = (judged_by(replace(plain, caution=one), given) for one in (1.0, 4.0))
-        before, after = (one.rule.scores(given)[:, 1] for one in (bold, careful))
-        if plain.uses_weak_images:  # a probability of all classes: its odds are what is divided
-            torch.testing.assert_close(after / (1 - after), before / (1 - before) / 4)
-        else:
-            torch.testing.assert_close(torch.logit(after), torch.logit(before) - math.log(4))
-        (was,), (is_now,) = bold.evaluations, careful.evaluations
-        assert is_now.patched.recall <= was.patched.recall
-        assert is_now.patched.others_accuracy >= was.patched.others_accuracy
 
 
 def test_the_best_rule_gains_most_of_those_that_lose_nothing_over_all() -> None:
@@ -156,42 +89,6 @@ def test_a_rule_that_loses_over_all_or_gains_nothing_is_not_the_best() -> None:
     assert best_of([harmful, useless]) is None
     assert best_of([harmful, useless, modest]) is modest
     assert best_of([modest, replace(modest)]) is modest
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        (RuleName("quantile"), "no quantile calibration; it has minmax"),
-        (RuleName("minmax", "stack"), "stacking is always fitted, not minmax"),
-        (RuleName("logistic", caution=2), "no logistic calibration; it has minmax"),
-    ],
-)
-def test_a_rule_that_can_not_be_had_is_refused(name: RuleName, message: str) -> None:
-    with pytest.raises(CalibrationError, match=message):
-        fit_of(name, [{"minmax": STORED["minmax"]}])
-
-
-def test_scores_that_are_no_odds_have_no_caution() -> None:
-    with pytest.raises(CalibrationError, match="caution divides odds, and minmax scores are none"):
-        judged_by(RuleName("minmax", caution=2), scores_of_a_useful_module())
-
-
-def test_what_a_module_is_stored_with_is_fitted_on_the_strong_model_s_images() -> None:
-    module = parts().class_modules[1]
-    found = fit_strong_side(module, DATA)
-    with torch.no_grad():
-        own = module(torch.from_numpy(DATA.train.of_class(NAMES[1]))).double()
-        raw = module(torch.from_numpy(DATA.validation.images)).double()
-    assert list(found) == ["minmax", "quantile", "logistic"]
-    minmax, quantile, logistic = found.values()
-    assert isinstance(minmax, MinMaxCalibration)
-    assert isinstance(quantile, QuantileCalibration)
-    assert (minmax.minimum, minmax.maximum) == pytest.approx((float(own.min()), float(own.max())))
-    ends = torch.quantile(own, torch.tensor([0.05, 0.95]).double()).tolist()
-    assert [quantile.low, quantile.high] == pytest.approx(ends)
-    is_class = torch.from_numpy(DATA.validation.labels == 1)
-    # by a logistic fit the mean probability is the share of the class
-    assert float(logistic.apply(raw).mean()) == pytest.approx(float(is_class.double().mean()))
 
 
 def test_branch_scores_are_what_each_network_gives() -> None:

@@ -27,7 +27,7 @@ from modularizer.assembly.calibrations.raw import NoCalibration
 from modularizer.assembly.fitting import BranchScores, Rule
 from modularizer.assembly.fusions.replacement import Replacement
 from modularizer.metrics import METRICS
-from modularizer.patching import RuleName
+from modularizer.rules import RuleName
 
 DRAWS = 2000
 RAW = Row("raw", "raw score", RuleName("none"))

@@ -18,7 +18,8 @@ from benchmarks.paper.selection import chosen_for_each, fits_of, select
 from benchmarks.paper.track import KINDS, TRACKS, load_track
 from modularizer.datasets.held_out import HeldOut
 from modularizer.metrics import METRICS
-from modularizer.patching import REPLACEMENTS, STACKINGS, RuleName, best_of, judge
+from modularizer.patching import best_of, judge
+from modularizer.rules import REPLACEMENTS, STACKINGS, RuleName
 from tests.benchmarks.paper.conftest import TARGETS, do_here, tiny_track
 
 
