@@ -33,6 +33,7 @@ from registry.store.pyfunc_export import ARCHIVE_FILE, save_pyfunc
 from registry.store.runs import RunLog, run_log
 from registry.store.versions import (
     get_version,
+    list_made_from,
     list_versions,
     require_free_name,
 )
@@ -86,7 +87,7 @@ class Registry:
     @wrapped_errors("the registry")
     def versions(self, kind: Kind | None = None) -> list[Version]:
         """Every registered version, of one kind if that is given, by name and version."""
-        return [v for v in list_versions(self._store) if kind is None or v.kind == kind]
+        return list_versions(self._store, kind)
 
     @wrapped_errors("the registry")
     def find(self, uri: str) -> Version:
@@ -303,7 +304,7 @@ class Registry:
             NotFoundError: if an address is given and there is no such version.
         """
         target = self.find(version) if isinstance(version, str) else version
-        return [v for v in list_versions(self._store) if v.is_made_from(target)]
+        return list_made_from(self._store, target)
 
     @wrapped_errors("the registry")
     def add_pictures(self, uri: str, pictures: Sequence[Path]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from registry.bundles.manifest import Kind
 from registry.errors import BundleError, NotFoundError, RegistryError
 from registry.naming import Address
 from registry.owner import this_process
@@ -20,12 +21,18 @@ logger = logging.getLogger(__name__)
 _MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
-def list_versions(store: Store) -> list[Version]:
+def list_versions(store: Store, kind: Kind | None = None) -> list[Version]:
     """Every version that patchbay registered, by name and version; others are left out.
 
     One whose tags were changed beyond reading is left out too, with a warning in the log.
+
+    Args:
+        store: to list.
+        kind: of the versions to list; None for all.
     """
-    found, unreadable = list_all_versions(store)
+    found, unreadable = _listed(
+        store, "" if kind is None else f"tags.`{TAG_PREFIX}kind` = '{kind}'"
+    )
     for _, error in unreadable:
         logger.warning("not listed: %s", error)
     return found
@@ -33,9 +40,27 @@ def list_versions(store: Store) -> list[Version]:
 
 def list_all_versions(store: Store) -> tuple[list[Version], list[tuple[str, BundleError]]]:
     """Versions that patchbay registered; and the address and complaint of each unreadable one."""
+    return _listed(store, "")
+
+
+def list_made_from(store: Store, version: Version) -> list[Version]:
+    """The versions that name this one as a parent, by name and version.
+
+    The store looks for them, so that it takes no longer where there are many others.
+    """
+    found, unreadable = _listed(store, f"tags.`{TAG_PREFIX}parents` LIKE '%\"{version.uri}\"%'")
+    for _, error in unreadable:
+        logger.warning("not listed: %s", error)
+    # LIKE takes _ for any letter, and a parent of another registry may have the same address.
+    return [one for one in found if one.is_made_from(version)]
+
+
+def _listed(store: Store, wanted: str) -> tuple[list[Version], list[tuple[str, BundleError]]]:
+    """Patchbay's versions that one of MLflow's filters lets through; and the unreadable ones."""
     found, unreadable = [], []
-    aliases = _all_aliases(store)
-    for entry in pages(store.client.search_model_versions):
+    entries = pages(store.client.search_model_versions, filter_string=wanted)
+    aliases = _all_aliases(store) if entries else {}
+    for entry in entries:
         if is_ours(entry.tags):
             try:
                 found.append(_version(entry, aliases.get((entry.name, int(entry.version)), ())))
