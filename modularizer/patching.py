@@ -135,13 +135,23 @@ def judge(
         CalibrationError: if it can't be fitted.
         DataError: if a patched class has no image, or there is no other.
     """
-    fit = fit_of(name, stored)
-    rule = fit(given)
-    scores = cross_fitted_scores(fit, given) if name.uses_weak_images else rule.scores(given)
+    rule = fit_of(name, stored)(given)
+    scores = judging_scores(name, stored, given)
     answers = Answers(
         class_names, given.labels, predicted_labels(given.weak_logits), predicted_labels(scores)
     )
     return JudgedRule(name, rule, evaluate_scores(given, scores, class_names), answers)
+
+
+def judging_scores(
+    name: RuleName, stored: Sequence[StoredCalibrations], given: BranchScores
+) -> Tensor:
+    """What a rule may be judged by on the images that it can be fitted on: float32 (N, classes).
+
+    Of a rule that is fitted on them, scores by cross-fitting; arguments and errors as of `judge`.
+    """
+    fit = fit_of(name, stored)
+    return cross_fitted_scores(fit, given) if name.uses_weak_images else fit(given).scores(given)
 
 
 def evaluate_scores(

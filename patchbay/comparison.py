@@ -48,13 +48,20 @@ def as_json(evaluation: PatchEvaluation) -> dict[str, Any]:
     }
 
 
-def show_comparison(title: str, evaluations: Sequence[PatchEvaluation]) -> None:
+def show_comparison(
+    title: str, evaluations: Sequence[PatchEvaluation], *, sides: str = "weak > patched"
+) -> None:
     """A table: for each patched class weak > patched, and below it the gain's 95 % interval.
 
     Images are those of the class + those of the others. It fits a terminal of 100 columns.
+
+    Args:
+        title: of what.
+        evaluations: one a class.
+        sides: what they are of.
     """
     table(
-        f"{title}: weak > patched, below it the gain's 95 % interval",
+        f"{title}: {sides}, below it the gain's 95 % interval",
         ("class", "images", *_TITLES, "answers"),
         [
             (

@@ -20,6 +20,7 @@ from patchbay.commands.modularize import modularize
 from patchbay.commands.patch import patch
 from patchbay.commands.predict import predict
 from patchbay.commands.promote import history, promote, rollback
+from patchbay.commands.recommend import recommend
 from patchbay.commands.serve import serve
 from patchbay.commands.train import train
 
@@ -48,7 +49,7 @@ def commands() -> None:
 
 
 for _command in (
-    *(demo, train, modularize, diagnose, patch, evaluate, predict),
+    *(demo, train, modularize, diagnose, recommend, patch, evaluate, predict),
     *(list_versions, show, promote, rollback, history, delete, check, export, import_),
     *(serve, bench),
 ):

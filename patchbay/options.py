@@ -88,6 +88,30 @@ optional_splits = _stacked(optional_data, image_size, data_seed)
 """The same, where data may be left out; the command calls `require_data`."""
 
 
+class_names = click.option(
+    "--class-names",
+    "class_names",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="JSON file with what other models call the weak model's classes, such as "
+    '{"automobile": ["car", "auto"]}.',
+)
+
+
+def same_data(source: str, size: int | None, data_seed: int, home: Path | None) -> list[str]:
+    """The options that read the same data, and the same registry, in another command.
+
+    Args:
+        source: as ``--data``; the others as their options of the same name.
+        size: None if it was not given.
+        data_seed: 0 is left out.
+        home: None if it was not given.
+    """
+    found = ["--data", source]
+    found += [] if size is None else ["--size", str(size)]
+    found += [] if data_seed == 0 else ["--data-seed", str(data_seed)]
+    return found if home is None else [*found, "--home", str(home)]
+
+
 def require_data(source: str | None, *more: str) -> None:
     """Refuse options that say how data is read where the running command was given none.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,7 +130,7 @@ def diagnose(
     steps = diagnosis_view.next_steps(
         record.diagnosis,
         loaded.parts[0].uri if loaded.parts else uri,  # a patched model is patched anew
-        _data_options(source, size, data_seed, home),
+        options.same_data(source, size, data_seed, home),
     )
     if as_json:
         emit(
@@ -203,13 +202,3 @@ def _draw(record: DiagnosedVersion, folder: Path | None) -> list[Path]:
 
     folder.mkdir(parents=True, exist_ok=True)
     return save_diagnosis_pictures(record.diagnosis, folder)
-
-
-def _data_options(
-    source: str, size: int | None, data_seed: int, home: Path | None
-) -> Sequence[str]:
-    """The options that read the same data from the same registry again."""
-    found = ["--data", source]
-    found += [] if size is None else ["--size", str(size)]
-    found += [] if data_seed == 0 else ["--data-seed", str(data_seed)]
-    return found if home is None else [*found, "--home", str(home)]

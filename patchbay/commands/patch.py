@@ -15,6 +15,8 @@ from patchbay.provenance import warn_of_other_splits
 from patchbay.session import load_splits, open_registry
 
 if TYPE_CHECKING:
+    from modularizer.assembly.class_module import ClassModule
+    from modularizer.class_names import OtherNames
     from modularizer.patching import Choice, JudgedRule, NoGainError
     from modularizer.rules import RuleName
 
@@ -69,6 +71,7 @@ NO_GAIN = 4
     help="Let the modules see each image's mirror image, too, at twice their cost; wrong where "
     "left and right make a difference, as in digits.",
 )
+@options.class_names
 @click.option(
     "--anyway",
     is_flag=True,
@@ -85,6 +88,7 @@ def patch(
     renormalise: bool | None,
     caution: float | None,
     mirrored: bool,
+    class_names: Path | None,
     anyway: bool,
     size: int | None,
     data_seed: int,
@@ -100,7 +104,7 @@ def patch(
     """
     options.require_data(source)
     chosen = calibration or ("minmax" if source is None and fusion != "stack" else "auto")
-    rules = _rules(chosen, fusion, renormalise=renormalise, caution=caution)
+    rules = rules_of(chosen, fusion, renormalise=renormalise, caution=caution)
     if source is None and any(rule.uses_weak_images for rule in rules):
         raise click.UsageError(
             "this is fitted on labelled images of the weak model's classes: give --data, or "
@@ -115,16 +119,19 @@ def patch(
         )
     registry = open_registry(home, threads=threads, addresses=[model, *modules], reads_only=True)
     registry.require_name_for(name, "patched")
+    from modularizer.class_names import read_other_names
     from modularizer.patching import NoGainError
     from modularizer.pipeline import RegisteredModule, run_patch
 
     weak_version = registry.find(model)
     weak = registry.load_classifier(weak_version.uri)
+    names = read_other_names(class_names, weak.class_names)
     parts = []
     for address in modules:
         version = registry.find(address)
         loaded = registry.load_class_module(version.uri)
-        parts.append(RegisteredModule(version.uri, loaded.class_module, loaded.calibrations))
+        fitting = _under_own_name(version.uri, loaded.class_module, names)
+        parts.append(RegisteredModule(version.uri, fitting, loaded.calibrations))
     data = None
     if source is not None:
         data = load_splits(source, seed=data_seed, size=size, classes=weak.class_names)
@@ -163,9 +170,25 @@ def patch(
     say(f"Next: patchbay promote {made.uri} --alias champion")
 
 
-def _rules(
+def _under_own_name(uri: str, class_module: ClassModule, names: OtherNames) -> ClassModule:
+    """The module under the weak model's name for its class."""
+    from modularizer.assembly.class_module import known_as
+    from modularizer.errors import PatchError
+
+    own = names.own_name(class_module.class_name)
+    if own is None:
+        raise PatchError(
+            f"{uri} scores {class_module.class_name!r}, and the weak model has no class of this "
+            f"name to patch; it has {', '.join(names.class_names)}. If one of these is the same, "
+            "say so in a file for --class-names"
+        )
+    return class_module if own == class_module.class_name else known_as(class_module, own)
+
+
+def rules_of(
     calibration: str, fusion: str, *, renormalise: bool | None, caution: float | None
 ) -> tuple[RuleName, ...]:
+    """The rules to choose from by the options; refuses what does not go together."""
     from modularizer.rules import REPLACEMENTS, STACKING, STACKINGS, RuleName
 
     weak_entry = {None: None, True: "--renormalise", False: "--keep-weak-entry"}[renormalise]
