@@ -62,8 +62,9 @@ def measure_latency(
             for place, model in enumerate(models):
                 began = clock_ns()
                 model(image)
+                taken_ms = (clock_ns() - began) / 1e6
                 if number >= 0:
-                    times[number, place] = (clock_ns() - began) / 1e6
+                    times[number, place] = taken_ms
     quartiles = np.percentile(times, (25, 50, 75), axis=0).T
     return [
         Latency(float(median), float(low), float(high), repeats) for low, median, high in quartiles

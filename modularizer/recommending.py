@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from modularizer.assembly.fitting import BranchScores, predicted_labels
+from modularizer.assembly.kept_fits import fits_are_kept
 from modularizer.errors import CalibrationError
 from modularizer.macro_f1 import macro_f1, macro_f1_gain
 from modularizer.metrics import Interval, Labels, class_metrics
@@ -143,9 +144,10 @@ def rank(task: Task, candidates: Iterable[Candidate], *, shortlist: int = 3) -> 
         candidates: class modules for its classes.
         shortlist: how many of each class, the best alone, combinations are made of.
     """
-    alone = sorted((measure(task, [one]) for one in candidates), key=lambda one: one.rank)
-    good = [one for one in alone if one.obstacle is None]
-    combined = combine(task, _the_best_of_each_class(good, shortlist))
+    with fits_are_kept():
+        alone = sorted((measure(task, [one]) for one in candidates), key=lambda one: one.rank)
+        good = [one for one in alone if one.obstacle is None]
+        combined = combine(task, _the_best_of_each_class(good, shortlist))
     return Ranking(
         best_first=tuple(sorted([*good, *combined], key=lambda one: one.rank)),
         left_out=tuple(one for one in alone if one.obstacle is not None),

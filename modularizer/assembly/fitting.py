@@ -20,6 +20,7 @@ from modularizer.assembly.fusion import Fusion
 from modularizer.assembly.fusions.replacement import Replacement
 from modularizer.assembly.fusions.stacking import Stacking
 from modularizer.assembly.fusions.weak_side import WeakSide, weak_log_odds
+from modularizer.assembly.kept_fits import once
 from modularizer.errors import CalibrationError
 
 FOLDS = 5
@@ -90,7 +91,7 @@ def fit_replacement(given: BranchScores, *, renormalise: bool = True) -> Rule:
     calibrations = []
     for column, raw in zip(given.columns, given.raw.double().numpy(), strict=True):
         require_spread(raw, "fitted")
-        shift, scale = log_odds(raw[:, None], given.labels == column)
+        shift, scale = _log_odds(raw[:, None], given.labels == column)
         calibrations.append(FittedCalibration(scale=scale, shift=shift))
     temperature = fit_temperature(given)
     return Rule(Replacement(temperature=temperature, renormalise=renormalise), tuple(calibrations))
@@ -111,7 +112,7 @@ def fit_stacking(given: BranchScores) -> Rule:
         require_spread(raw, "fitted")
         own = weak_log_odds(given.weak_logits.double(), column).numpy()
         features = np.stack([raw, own], axis=1)
-        shift, scale, weight = log_odds(features, given.labels == column)
+        shift, scale, weight = _log_odds(features, given.labels == column)
         calibrations.append(FittedCalibration(scale=scale, shift=shift))
         weights.append(weight)
     fusion = Stacking(
@@ -168,9 +169,17 @@ def fit_temperature(given: BranchScores) -> float:
         side = WeakSide(temperature=float(np.exp(log_temperature)), renormalise=True)
         return float(torch.nn.functional.cross_entropy(side.logits(logits, given.columns), labels))
 
-    low, high = np.log(_TEMPERATURES)
-    found = minimize_scalar(cross_entropy, bounds=(low, high), method="bounded")
-    return float(np.exp(found.x))
+    def fit() -> float:
+        low, high = np.log(_TEMPERATURES)
+        found = minimize_scalar(cross_entropy, bounds=(low, high), method="bounded")
+        return float(np.exp(found.x))
+
+    columns = np.sort(np.array(given.columns))
+    return once(fit, "temperature", logits.numpy(), given.labels[others], columns)
+
+
+def _log_odds(features: NDArray[np.float64], is_class: NDArray[np.bool_]) -> tuple[float, ...]:
+    return once(lambda: log_odds(features, is_class), "log-odds", features, is_class)
 
 
 def _require_finite(weak_logits: Tensor) -> None:
