@@ -24,7 +24,7 @@ Obstacle = Literal["no images", "no rule", "no gain", "others lose"]
 OBSTACLES: dict[Obstacle, str] = {
     "no images": "there are too few images of its class, or of others, to judge it by",
     "no rule": "no rule can be fitted",
-    "no gain": "no rule makes it better and the model no worse as a whole",
+    "no gain": "no rule makes its class better and the model no worse as a whole",
     "others lose": "the classes that are not patched lose more than is allowed",
 }
 

@@ -12,7 +12,7 @@ from patchbay import comparison
 from patchbay.console import say, table
 
 if TYPE_CHECKING:
-    from modularizer.recommending import Measured, Obstacle
+    from modularizer.recommending import Measured
     from patchbay.candidates import Scored
     from patchbay.recommendations import Instead, Offer, Report
 
@@ -33,21 +33,10 @@ def patch_command(weak_uri: str, measured: Measured, name: str, options: Sequenc
 
 
 def _offer_json(place: int, offer: Offer, weak_uri: str) -> dict[str, Any]:
-    """An offer as JSON values."""
     found = offer.recommendation
     return {
         "rank": place,
-        "modules": [
-            {
-                "uri": one.fitting.version.uri,
-                "class_name": one.fitting.class_name,
-                "module_class": one.fitting.version.class_names[0],
-                "strong_uri": one.fitting.strong_uri,
-                "of_the_weak_model": one.fitting.strong_uri == weak_uri,
-                "cost": one.cost,
-            }
-            for one in offer.scored
-        ],
+        "modules": [_module_json(one, weak_uri) for one in offer.scored],
         "rule": str(found.judged.name),
         "macro_f1_gain": found.measured.macro_f1_gain,
         "macro_f1_gain_interval": [found.macro_f1_interval.low, found.macro_f1_interval.high],
@@ -60,15 +49,30 @@ def _offer_json(place: int, offer: Offer, weak_uri: str) -> dict[str, Any]:
     }
 
 
-def _left_out_json(one: Measured, reasons: Mapping[Obstacle, str]) -> dict[str, Any]:
-    """A patch that is not recommended, as JSON values."""
+def _left_out_json(report: Report) -> list[dict[str, Any]]:
+    from modularizer.recommending import OBSTACLES
+
+    scored = {one.candidate.address: one for one in report.scored}
+    return [
+        {
+            **_module_json(scored[one.members[0].address], report.weak.uri),
+            "rule": None if one.rule is None else str(one.rule),
+            "macro_f1_gain": one.macro_f1_gain,
+            "others_loss": one.others_loss,
+            "reason": "" if one.obstacle is None else OBSTACLES[one.obstacle],
+        }
+        for one in report.ranking.left_out
+    ]
+
+
+def _module_json(one: Scored, weak_uri: str) -> dict[str, Any]:
     return {
-        "uri": one.members[0].address,
-        "class_name": one.members[0].class_name,
-        "rule": None if one.rule is None else str(one.rule),
-        "macro_f1_gain": one.macro_f1_gain,
-        "others_loss": one.others_loss,
-        "reason": reasons[one.obstacle or "no gain"],
+        "uri": one.fitting.version.uri,
+        "class_name": one.fitting.class_name,
+        "module_class": one.fitting.version.class_names[0],
+        "strong_uri": one.fitting.strong_uri,
+        "of_the_weak_model": one.fitting.strong_uri == weak_uri,
+        "cost": one.cost,
     }
 
 
@@ -93,7 +97,6 @@ def report_json(report: Report, settings: Mapping[str, Any]) -> dict[str, Any]:
         settings: the command's that the report does not hold.
     """
     from modularizer.macro_f1 import macro_f1
-    from modularizer.recommending import OBSTACLES
 
     task, asked = report.task, report.asked
     return {
@@ -115,12 +118,12 @@ def report_json(report: Report, settings: Mapping[str, Any]) -> dict[str, Any]:
         },
         "listed": report.listed,
         "fitting": report.fitting,
-        "scored": report.scored,
+        "scored": len(report.scored),
         "recommended": len(report.ranking.best_first),
         "recommendations": [
             _offer_json(place, one, report.weak.uri) for place, one in enumerate(report.offers, 1)
         ],
-        "left_out": [_left_out_json(one, OBSTACLES) for one in report.ranking.left_out],
+        "left_out": _left_out_json(report),
         "unusable": [{"uri": uri, "reason": why} for uri, why in report.unusable.items()],
         "strong_models": [_instead_json(one) for one in report.strong],
         "instead": None if report.instead is None else report.instead.version.uri,
@@ -150,8 +153,8 @@ def show_offers(report: Report) -> None:
         "others: what the accuracy on the classes that are not patched gains.\n"
         f"latency: for one image, added to the weak model's {weak.median_ms:.2f} ms; medians of "
         f"{weak.n}, taken in turn.\n"
-        f"The best of what {report.scored:,} class modules give on the same images looks better "
-        "than it is; `patchbay\nevaluate` judges the one you take on held-out ones."
+        f"The best of what {len(report.scored):,} class modules give on the same images looks "
+        "better than it is; `patchbay\nevaluate` judges the one you take on held-out ones."
     )
     say()
 

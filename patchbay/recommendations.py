@@ -103,7 +103,7 @@ class Report:
         weak_latency: of the weak model alone.
         listed: class modules in the registry.
         fitting: those that fit, and were loaded.
-        scored: those that could be.
+        scored: those that could be, and were run over the images.
         unusable: of the others, from the address to the reason.
         ranking: of single patches and combinations.
         offers: the best of them.
@@ -119,7 +119,7 @@ class Report:
     weak_latency: Latency
     listed: int
     fitting: int
-    scored: int
+    scored: tuple[Scored, ...]
     unusable: Mapping[str, str]
     ranking: Ranking
     offers: tuple[Offer, ...]
@@ -197,7 +197,7 @@ def find_patches(
         weak_latency=weak_latency,
         listed=len(versions),
         fitting=len(fitting),
-        scored=len(scored),
+        scored=tuple(scored),
         unusable=unusable,
         ranking=ranking,
         offers=tuple(

@@ -106,7 +106,7 @@ def recommend(
                        prints them), cost (kernels, parameters, multiply_adds, weights_bytes),
                        latency (median_ms, low_ms, high_ms: quartiles; n), command
       recommended      how many there are in all
-      left_out         single patches that gain nothing or cost too much: uri, class_name,
+      left_out         single patches that gain nothing or cost too much: as modules, and
                        rule, macro_f1_gain, others_loss, reason
       unusable         uri and reason of each module that can't be loaded or run
       strong_models    those that have all of the model's classes: uri,

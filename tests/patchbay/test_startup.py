@@ -16,7 +16,7 @@ from tests.patchbay.running import run_command
 
 PATCHBAY = Path(sys.executable).with_name("patchbay")
 COMMANDS = (
-    *("demo", "train", "modularize", "diagnose", "patch", "evaluate", "predict"),
+    *("demo", "train", "modularize", "diagnose", "recommend", "patch", "evaluate", "predict"),
     *("list", "show", "promote", "rollback", "history", "delete", "check"),
     *("export", "import", "serve", "bench"),
 )
