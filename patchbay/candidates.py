@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from modularizer.class_names import OtherNames
     from modularizer.datasets.data_splits import DataSplits
     from modularizer.datasets.images import ImageSet
+    from modularizer.progress import ProgressCallback
     from modularizer.recommending import Candidate
     from registry.bundles.manifest import StoredFile
     from registry.bundles.restoring import LoadedClassModule
@@ -90,7 +91,10 @@ def fitting_modules(
 
 
 def scored_modules(
-    registry: Registry, fitting: Sequence[Fitting], images: ImageSet
+    registry: Registry,
+    fitting: Sequence[Fitting],
+    images: ImageSet,
+    progress: ProgressCallback,
 ) -> tuple[list[Scored], dict[str, str]]:
     """Load each module and run it over the images once; one is in memory at a time.
 
@@ -98,6 +102,7 @@ def scored_modules(
         registry: of the modules.
         fitting: which.
         images: with the weak model's classes.
+        progress: told before each module, and in the end.
 
     Returns:
         Those that work; and of each that does not, from its address to the reason.
@@ -107,13 +112,15 @@ def scored_modules(
 
     from modularizer.classifier import predict
     from modularizer.errors import ModularizerError
+    from modularizer.progress import Progress
     from modularizer.recommending import Candidate
     from registry.bundles.manifest import WEIGHTS_FILE
     from registry.errors import RegistryError
 
     found: list[Scored] = []
     unusable: dict[str, str] = {}
-    for one in fitting:
+    for place, one in enumerate(fitting):
+        progress(Progress("class modules", place, len(fitting)))
         uri = one.version.uri
         try:
             loaded, files = _loaded(registry, uri)
@@ -126,6 +133,8 @@ def scored_modules(
             continue
         candidate = Candidate(uri, one.class_name, torch.from_numpy(raw), loaded.calibrations)
         found.append(Scored(one, candidate, files[WEIGHTS_FILE].size_bytes))
+    if fitting:
+        progress(Progress("class modules", len(fitting), len(fitting)))
     return found, unusable
 
 

@@ -146,7 +146,7 @@ def show_offers(report: Report) -> None:
             "kernels\nmult-adds",
             "weights\nlatency",
         ),
-        [_row(one, weak.median_ms, report.weak.uri) for one in offers],
+        [_row(one, report) for one in offers],
     )
     say(
         "? The interval of the gain reaches 0: on these images it may be chance.\n"
@@ -182,8 +182,9 @@ def show_instead(one: Instead) -> None:
     )
 
 
-def _row(offer: Offer, weak_ms: float, weak_uri: str) -> tuple[str, ...]:
-    found, cost = offer.recommendation, offer.cost
+def _row(offer: Offer, report: Report) -> tuple[str, ...]:
+    found, cost, weak_uri = offer.recommendation, offer.cost, report.weak.uri
+    all_patched = len(offer.scored) == len(report.weak.class_names)
     interval = found.macro_f1_interval
     return (
         "\n".join([*(_module(one, weak_uri) for one in offer.scored), f"  {found.judged.name}"]),
@@ -193,10 +194,10 @@ def _row(offer: Offer, weak_ms: float, weak_uri: str) -> tuple[str, ...]:
         ),
         f"{found.measured.macro_f1_gain:+.4f}{_mark(doubtful=found.may_be_chance)}\n"
         f"{interval.low:+.3f} to {interval.high:+.3f}",
-        f"{0 - found.measured.others_loss:+.3f}",
+        "-" if all_patched else f"{0 - found.measured.others_loss:+.3f}",
         f"{cost['kernels']:,}\n{_scaled(cost['multiply_adds'], 1000, ('', 'k', 'M', 'G'))}",
         f"{_scaled(cost['weights_bytes'], 1024, (' B', ' KiB', ' MiB', ' GiB'))}\n"
-        f"{offer.latency.median_ms - weak_ms:+.2f} ms",
+        f"{offer.latency.median_ms - report.weak_latency.median_ms:+.2f} ms",
     )
 
 

@@ -14,6 +14,7 @@ from modularizer.datasets.data_splits import DataSplits
 from modularizer.datasets.images import ImageSet
 from modularizer.errors import DataError, ModularizerError
 from modularizer.latency import Latency, measure_latency
+from modularizer.progress import ProgressCallback, ignore_progress
 from modularizer.recommending import (
     Measured,
     Ranking,
@@ -146,6 +147,7 @@ def find_patches(
     *,
     load: Callable[[Sequence[str]], DataSplits],
     command_of: Callable[[Measured], str],
+    progress: ProgressCallback = ignore_progress,
 ) -> Report:
     """Run every class module that fits over the validation images once, and rank patches.
 
@@ -157,6 +159,7 @@ def find_patches(
         asked: what to look for.
         load: the same data with other classes.
         command_of: the command that registers some patches.
+        progress: told of each class module.
 
     Raises:
         DataError: if the weak model lacks a class that was asked for, or there is no image.
@@ -174,7 +177,7 @@ def find_patches(
         versions, names, classes=asked.classes, all_versions=asked.all_versions
     )
     weak = registry.load_classifier(weak_version.uri)
-    scored, unusable = scored_modules(registry, fitting, images)
+    scored, unusable = scored_modules(registry, fitting, images, progress)
     task = Task(
         torch.from_numpy(predict(weak, images.images)),
         images.labels,

@@ -11,7 +11,7 @@ import click
 from patchbay import options
 from patchbay import recommendation_view as view
 from patchbay.commands.patch import NO_GAIN, rules_of
-from patchbay.console import emit, say
+from patchbay.console import emit, progress_bars, say
 from patchbay.provenance import warn_of_other_splits
 from patchbay.session import load_splits, open_registry
 
@@ -136,15 +136,17 @@ def recommend(
 
     data = load(weak.class_names)
     warn_of_other_splits(registry.manifest(weak.uri).origin, data, "validation")
-    report = find_patches(
-        registry,
-        weak,
-        data,
-        names,
-        Asked(rules, classes, max_others_loss, all_versions, shortlist, top),
-        load=load,
-        command_of=lambda measured: view.patch_command(weak.uri, measured, name, same),
-    )
+    with progress_bars(quiet=as_json) as bar:
+        report = find_patches(
+            registry,
+            weak,
+            data,
+            names,
+            Asked(rules, classes, max_others_loss, all_versions, shortlist, top),
+            load=load,
+            command_of=lambda measured: view.patch_command(weak.uri, measured, name, same),
+            progress=bar("recommend"),
+        )
     for warning in report.warnings:
         click.echo(f"warning: {warning}", err=True)
     if as_json:
