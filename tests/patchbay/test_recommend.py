@@ -173,6 +173,17 @@ def test_the_tables_fit_and_name_the_next_command(stock: Stock, found: Any) -> N
     lines = ran.out.splitlines()
     assert max(len(line) for line in lines if not line.startswith("Next: ")) <= 100
     assert f"Next: {found['recommendations'][0]['command']}" in lines
+    _, _, rest = ran.out.partition("Patches for ")
+    drawn, mark, _ = rest.partition("? The interval of the gain reaches 0")
+    rows = found["recommendations"]
+    doubtful = [one["may_be_chance"] for row in rows for one in [row, *row["targets"]]]
+    assert mark
+    assert drawn.count("?") == sum(doubtful)
+    for row in rows:
+        assert f"{row['macro_f1_gain']:+.4f}" in drawn
+        assert all(one["uri"].removeprefix("models:/") in drawn for one in row["modules"])
+        if len(row["modules"]) < len(WORDS):
+            assert f"{0 - row['others_loss']:+.3f}" in drawn
     assert "looks better than it is" in " ".join(ran.out.split())
     few = stock.mapped("--top", "1").out
     assert f"the 1 best of {found['recommended']}" in few
@@ -277,9 +288,9 @@ def test_where_nothing_gains_the_exit_code_says_so(stock: Stock, tmp_path: Path)
     assert useless.code == NO_GAIN
     assert "nothing to recommend: none of the 1 class modules that fit gains" in useless.err
     other = npz(tmp_path / "other.npz", ["a", "b"])
-    made = stock.shop.run("train", "letters", "--data", str(other), *NET, "--epochs", "1",
-                          "--kind", "weak", "--json").json["uri"]  # fmt: skip
-    nothing = stock.shop.run("recommend", made, "--data", str(other))
+    once = ("--epochs", "1", "--json")
+    made = stock.shop.run("train", "letters", "--data", str(other), *NET, *once).json
+    nothing = stock.shop.run("recommend", made["uri"], "--data", str(other))
     assert nothing.code == NO_GAIN
     assert "class modules is of a class that was asked for (a, b); --class-names" in nothing.err
 
