@@ -1,0 +1,74 @@
+"""The page from a weak class to a promoted patch, run line by line."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.patchbay.running import Ran, run_command
+
+PAGE = (Path(__file__).parent.parent / "docs" / "promoting-a-patch.md").read_text()
+BLOCKS = re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL)
+LINES = [line for block in BLOCKS for line in block.splitlines()]
+
+
+def run_line(line: str) -> Ran:
+    """Run a line; the exit code is the one in its comment, else 0."""
+    command, _, comment = line.partition("  # ")
+    program, *arguments = shlex.split(command)
+    assert program == "patchbay"
+    ran = run_command(*arguments)
+    expected = int(comment.removeprefix("exit code ")) if comment else 0
+    assert ran.code == expected, f"{line}: {ran.out}{ran.err}"
+    return ran
+
+
+@pytest.mark.slow  # trains two networks, and searches
+def test_every_line_of_the_page_does_what_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("PATCHBAY_CACHE", raising=False)
+    monkeypatch.setenv("PATCHBAY_HOME", str(tmp_path / "home"))
+    said = {line: run_line(line) for line in LINES}
+
+    def told(start: str) -> str:
+        return next(ran.out + ran.err for line, ran in said.items() if line.startswith(start))
+
+    assert "8       * patch" in told("patchbay diagnose")
+    assert "Next, for 8: patchbay recommend models:/weak/1 --data digits" in told(
+        "patchbay diagnose"
+    )
+    recommended = told("patchbay recommend")
+    assert "--with models:/strong.8/1" in recommended
+    assert "strong.4/1" in recommended
+    refused = told("patchbay promote models:/fixed/1 --data")
+    assert "Refused: the other classes lose" in refused
+    assert "models:/fixed@champion stays unset" in refused
+    assert "models:/fixed@champion is now models:/fixed/2" in told(
+        "patchbay promote models:/fixed/2"
+    )
+    assert "from models:/fixed/2" in told("patchbay promote models:/fixed/1 --force")
+    assert "is models:/fixed/2 again" in told("patchbay rollback")
+    last = run_command("history", "fixed", "--json").json
+    assert [(one["action"], one["before"], one["after"]) for one in last] == [
+        ("promotion", None, 2),
+        ("promotion", 2, 1),
+        ("rollback", 1, 2),
+    ]
+    assert "is part of models:/fixed/" in told("patchbay delete models:/weak/1")
+    assert "Nothing is left over." in told("patchbay check")
+    for line in ("patchbay export", "patchbay import"):
+        assert "4 versions" in told(line)
+    elsewhere = run_command("check", "--home", "elsewhere", "--json").json
+    assert (elsewhere["versions"], elsewhere["broken"]) == (4, [])
+    assert (tmp_path / "fixed-pyfunc" / "MLmodel").is_file()
+
+
+def test_the_page_is_all_there() -> None:
+    assert len(LINES) >= 18
+    assert all(line.startswith("patchbay ") for line in LINES)
