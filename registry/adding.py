@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -11,12 +13,15 @@ from registry.bundles.bundle import Bundle, write_bundle
 from registry.bundles.cache import BundleCache
 from registry.bundles.manifest import AnyManifest
 from registry.errors import BundleError
+from registry.model_page import description, name_description, numbers
 from registry.naming import require_name
 from registry.steps import Step
 from registry.store.fetching import fetch_bundle
 from registry.store.runs import RunLog
-from registry.store.versions import create_version
+from registry.store.versions import create_version, link_model
 from registry.version import Version, version_tags
+
+logger = logging.getLogger(__name__)
 
 
 class Registrable(Protocol):
@@ -84,17 +89,23 @@ def register(
         require_name(entry.name)
     unregistered: list[str] = []
     try:
-        tags = []
-        for number, entry in enumerate(entries):
-            tags.append(_store(run, entry, number, unregistered, cache))
+        stored = [
+            _store(run, entry, number, unregistered, cache) for number, entry in enumerate(entries)
+        ]
         run.log_lineage(inputs=parents, outputs=unregistered)
         run.store.on_step(Step.LINKED)
         versions = []
-        for entry, entry_tags in zip(entries, tags, strict=True):
+        for entry, (manifest, tags) in zip(entries, stored, strict=True):
             model_id = unregistered[0]
             versions.append(
                 create_version(
-                    run.store, entry.name, model_id=model_id, run_id=run.run_id, tags=entry_tags
+                    run.store,
+                    entry.name,
+                    model_id=model_id,
+                    run_id=run.run_id,
+                    tags=tags,
+                    description=description(manifest, entry.parents),
+                    name_description=name_description(entry.name, manifest),
                 )
             )
             unregistered.pop(0)
@@ -103,12 +114,22 @@ def register(
         for model_id in unregistered:
             run.finalize(model_id, ready=False)
         raise
+    for version in versions:
+        also(partial(link_model, run.store, version))
     return versions
+
+
+def also(tell: Callable[[], None]) -> None:
+    """Do what MLflow's pages are better for; a version that is there is not refused for it."""
+    try:
+        tell()
+    except Exception:
+        logger.warning("what MLflow's pages show of it is not complete", exc_info=True)
 
 
 def _store(
     run: RunLog, entry: Registrable, number: int, unregistered: list[str], cache: BundleCache
-) -> dict[str, str]:
+) -> tuple[AnyManifest, dict[str, str]]:
     tell = run.store.on_step
     with cache.scratch() as scratch:
         staged_folder, returned_folder = scratch / "staged", scratch / "returned"
@@ -117,7 +138,7 @@ def _store(
         staged = entry.stage(staged_folder)
         tags = version_tags(staged.manifest, staged.digest, entry.parents)
         tell(Step.STAGED)
-        model_id = run.create_model(staged.manifest, entry.name, tags)
+        model_id = run.create_model(staged.manifest, entry.name, tags, entry.parents)
         unregistered.append(model_id)
         tell(Step.MODEL_CREATED)
         run.upload(staged, model_id)
@@ -127,10 +148,7 @@ def _store(
         except BundleError as error:
             raise BundleError(f"{entry.name} was not stored as it is: {error}") from error
         tell(Step.READ_BACK)
-    metrics = dict(staged.manifest.metrics)
-    if staged.manifest.kind != "patched":
-        metrics |= staged.manifest.cost.model_dump()
-    run.log_metrics(metrics, step=number, model_id=model_id)
+    run.log_model_metrics(model_id, *numbers(staged.manifest), staged.manifest.origin, step=number)
     run.finalize(model_id, ready=True)
     tell(Step.READY)
-    return tags
+    return staged.manifest, tags

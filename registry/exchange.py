@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modularizer.whole_files import whole_file
-from registry.adding import register
+from registry.adding import also, register
 from registry.bundles.archive import Archived, ArchivedVersion, open_archive, write_archive
 from registry.bundles.bundle import Bundle
 from registry.bundles.cache import BundleCache
@@ -20,6 +20,7 @@ from registry.bundles.manifest import (
 from registry.bundles.restoring import restore_class_module, restore_classifier, restore_patched
 from registry.errors import ArchiveError, NotFoundError
 from registry.loading import Loader
+from registry.model_page import link
 from registry.naming import parse_address
 from registry.store.client import Store
 from registry.store.runs import run_log
@@ -165,6 +166,7 @@ def _import_one(
             parents=[found.model_id for found in parents if found is not None],
             cache=cache,
         )
+        also(lambda: run.describe(f"Imported {link(version.uri)}, which was {one.version.uri}."))
     return version
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from modularizer.assembly.patched import PatchedClassifier
 from modularizer.classifier import Classifier
 from modularizer.records import Decomposition, PatchedManifest, TrainedClassifier
-from registry.adding import register
+from registry.adding import also, register
 from registry.aliases import Aliases
 from registry.bundles.cache import BundleCache, cache_root
 from registry.bundles.manifest import EVIDENCE_FILE, AnyManifest, Kind
@@ -37,6 +37,7 @@ from registry.store.versions import (
     list_versions,
     require_free_name,
 )
+from registry.telling import tell_of_decomposition, tell_of_patching, tell_of_training
 from registry.version import Version
 
 
@@ -307,6 +308,11 @@ class Registry:
         return list_made_from(self._store, target)
 
     @wrapped_errors("the registry")
+    def pictures(self, version: Version) -> list[str]:
+        """The names of the pictures beside the run that made a version, sorted."""
+        return RunLog(self._store, version.run_id).list_pictures()
+
+    @wrapped_errors("the registry")
     def add_pictures(self, uri: str, pictures: Sequence[Path]) -> None:
         """Put pictures beside the run that made a version; the version itself stays as it is."""
         version = self.find(uri)
@@ -367,6 +373,7 @@ class Registry:
             run.log_origin(entry.manifest.origin)
             run.log_history(record.history, prefix="epoch/")
             [version] = register(run, [entry], parents=[], cache=self._cache)
+            also(lambda: tell_of_training(run, entry, version))
         return version.uri
 
     @wrapped_errors("the registry")
@@ -394,6 +401,7 @@ class Registry:
             run.log_history(record.sensitivity, prefix="sensitivity/")
             run.log_metrics(record.metrics, step=len(record.history))
             versions = register(run, entries, parents=[strong.model_id], cache=self._cache)
+            also(lambda: tell_of_decomposition(run, entries, strong, versions))
         if record.report is not None:
             upload_report_pictures(run, record.report)
         return [version.uri for version in versions]
@@ -421,6 +429,7 @@ class Registry:
             run.log_origin(entry.manifest.origin)
             parents = [part.model_id for part in (weak, *modules)]
             [version] = register(run, [entry], parents=parents, cache=self._cache)
+            also(lambda: tell_of_patching(run, entry, weak, modules, version))
             run.upload_pictures(record.pictures)
         return version.uri
 

@@ -20,6 +20,15 @@ from registry.store.home import creation_lock, locate
 from registry.store.patience import PatientClient
 
 _EXPERIMENT = "patchbay"
+_EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",  # else MLflow shows it as one of agents
+    "mlflow.note.content": (
+        "Strong models taken apart into class modules, and weak models patched with them.\n\n"
+        "**Models** compares them side by side: `composed_accuracy`, `kernels_kept`, "
+        "`multiply_adds`, `tc_f1_gain`. **Runs** tells how each was made, how well it does "
+        "(diagnosis), and who moved which alias (promotion, rollback)."
+    ),
+}
 _PAGE = 1000
 _MAX_PAGES = 1000
 _global_address_lock = threading.RLock()
@@ -204,7 +213,11 @@ def _experiment(client: Any, artifact_uri: str | None) -> str:
     experiment = client.get_experiment_by_name(_EXPERIMENT)
     if experiment is None:
         try:
-            return str(client.create_experiment(_EXPERIMENT, artifact_location=artifact_uri))
+            return str(
+                client.create_experiment(
+                    _EXPERIMENT, artifact_location=artifact_uri, tags=_EXPERIMENT_TAGS
+                )
+            )
         except MlflowException as error:
             if error_code(error) != "RESOURCE_ALREADY_EXISTS":
                 raise

@@ -17,9 +17,10 @@ from registry.bundles.manifest import Origin
 from registry.bundles.strict_json import dump_strict_json, parse_strict_json
 from registry.diagnoses import DiagnosedVersion, StoredDiagnosis
 from registry.errors import BundleError
+from registry.model_page import codes, link
 from registry.origin import origin_of
 from registry.store.client import Store
-from registry.store.runs import RunLog, dataset_of, legal_key, run_log
+from registry.store.runs import NOTE_TAG, RunLog, dataset_of, legal_key, run_log
 from registry.version import TAG_PREFIX, Version
 
 logger = logging.getLogger(__name__)
@@ -111,6 +112,10 @@ def _tag(run: RunLog, version: Version, record: DiagnosedVersion) -> None:
         _URI_TAG: version.uri,
         _SPLIT_TAG: record.split,
         _MARKED_TAG: json.dumps(marked),
+        NOTE_TAG: (
+            f"Diagnosis of {link(version.uri)} on {record.diagnosis.images:,} {record.split} "
+            f"images. Worth a patch: {codes(record.diagnosis.worth_patching) or 'no class'}."
+        ),
     }
     run.store.client.log_batch(run.run_id, tags=[RunTag(*pair) for pair in tags.items()])
 

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from registry.history import ACTIONS, Action, Move
+from registry.model_page import code, link
 from registry.steps import Step
 from registry.store.client import Store, pages
-from registry.store.runs import MAX_TAG_LENGTH, run_log
+from registry.store.runs import MAX_TAG_LENGTH, NOTE_TAG, run_log
 from registry.version import TAG_PREFIX, Version
 
 _STEP, _NAME, _ALIAS = (f"{TAG_PREFIX}{key}" for key in ("step", "name", "alias"))
@@ -54,6 +55,7 @@ def recorded_move(
         _AFTER: _number(after),
         _REASON: reason,
         _FORCED: json.dumps(forced),
+        NOTE_TAG: _told(action, alias, before, after, reason, forced=forced, verdict=verdict),
     }
     summary = json.dumps(verdict) if verdict is not None else ""
     if len(summary) <= MAX_TAG_LENGTH:  # else it is in its file alone
@@ -106,6 +108,27 @@ def move_of(run: Any) -> Move | None:
         run_id=run.info.run_id,
         is_done=run.info.status == "FINISHED",
     )
+
+
+def _told(
+    action: Action,
+    alias: str,
+    before: Version | None,
+    after: Version | None,
+    reason: str,
+    *,
+    forced: bool,
+    verdict: Mapping[str, Any] | None,
+) -> str:
+    """The move in Markdown."""
+    shown = [link(one.uri) if one else "none" for one in (before, after)]
+    told = f"{action.capitalize()} of {code(f'@{alias}')}: from {shown[0]} to {shown[1]}."
+    if reason:
+        told += f"\n\nReason: {code(reason, most=1000)}"
+    if verdict is not None:
+        said = "passed" if verdict.get("passed") else "refused"
+        told += f"\n\nThe gate: {said}{', overruled' if forced else ''}; see {VERDICT_FILE}."
+    return told
 
 
 def _number(version: Version | None) -> str:

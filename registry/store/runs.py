@@ -9,15 +9,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import uuid4
 
 from registry.bundles.bundle import Bundle
-from registry.bundles.manifest import AnyManifest, Kind, Origin
+from registry.bundles.manifest import PICTURES_FOLDER, AnyManifest, Kind, Origin
+from registry.model_page import description, parameters, title
 from registry.owner import this_process
 from registry.steps import Step
-from registry.store.client import Store
+from registry.store.client import Store, error_code
 from registry.store.patience import create_once
 from registry.version import OWNER_TAG, TAG_PREFIX
 
@@ -27,6 +28,8 @@ _MAX_METRICS_A_BATCH = 500
 _MAX_PARAMS_A_BATCH = 100
 _MAX_PARAM_LENGTH = 6000
 MAX_TAG_LENGTH = 8000  # MLflow's own limit for a run
+NOTE_TAG = "mlflow.note.content"
+"""MLflow shows its Markdown as the description of a run or a LoggedModel."""
 
 
 @dataclass(frozen=True)
@@ -71,18 +74,53 @@ class RunLog:
         tag = InputTag("mlflow.data.context", context)
         self.store.client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, [tag])])
 
-    def log_metrics(
-        self, metrics: Mapping[str, float], *, step: int = 0, model_id: str | None = None
+    def log_metrics(self, metrics: Mapping[str, float], *, step: int = 0) -> None:
+        """Metrics of the run."""
+        self.log_history([metrics], first_step=step)
+
+    def log_model_metrics(
+        self,
+        model_id: str,
+        free: Mapping[str, float],
+        of_images: Mapping[str, float],
+        origin: Origin,
+        *,
+        step: int = 0,
     ) -> None:
-        """Metrics of the run, and of one of its models if that is named."""
-        self.log_history([metrics], first_step=step, model_id=model_id)
+        """Metrics of a LoggedModel, which are the run's, too.
+
+        Args:
+            model_id: the LoggedModel; the run may have made it or read it.
+            free: those that name no data set.
+            of_images: those that name the origin's.
+            origin: names it.
+            step: a run's metrics of two models need two.
+        """
+        from mlflow.entities import Metric
+
+        name, digest = dataset_of(origin)
+        data = {"dataset_name": name, "dataset_digest": digest} if origin.data_source else {}
+        model = {"model_id": model_id, "run_id": self.run_id}
+        now = int(time.time() * 1000)
+        self._log_metrics(
+            [
+                Metric(legal_key(key), float(value), now, step, **model, **named)
+                for values, named in ((free, {}), (of_images, data))
+                for key, value in values.items()
+            ]
+        )
+
+    def describe(self, text: str) -> None:
+        """Say in Markdown what the run did."""
+        from mlflow.entities import RunTag
+
+        self._log(tags=[RunTag(NOTE_TAG, text[:MAX_TAG_LENGTH])])
 
     def log_history(
         self,
         history: Sequence[Mapping[str, float]],
         *,
         first_step: int = 0,
-        model_id: str | None = None,
         prefix: str = "",
     ) -> None:
         """One mapping a step, in order; a prefix keeps a curve apart from a final value."""
@@ -90,19 +128,11 @@ class RunLog:
 
         now = int(time.time() * 1000)
         metrics = [
-            Metric(
-                prefix + legal_key(key),
-                float(value),
-                now,
-                step,
-                model_id=model_id,
-                run_id=self.run_id,
-            )
+            Metric(prefix + legal_key(key), float(value), now, step, run_id=self.run_id)
             for step, row in enumerate(history, start=first_step)
             for key, value in row.items()
         ]
-        for start in range(0, len(metrics), _MAX_METRICS_A_BATCH):
-            self._log(metrics=metrics[start : start + _MAX_METRICS_A_BATCH])
+        self._log_metrics(metrics)
 
     def log_lineage(self, *, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         """LoggedModels that were read and made, by id."""
@@ -115,17 +145,25 @@ class RunLog:
             made = [LoggedModelOutput(model_id, step) for step, model_id in enumerate(outputs)]
             self.store.client.log_outputs(self.run_id, made)
 
-    def create_model(self, manifest: AnyManifest, name: str, tags: Mapping[str, str]) -> str:
-        """Make a LoggedModel that has no files and is not ready yet; gives its id."""
-        params = {"kind": manifest.kind, "seed": str(manifest.origin.seed)}
-        if manifest.kind != "patched":
-            params["architecture"] = manifest.architecture.name
-        if manifest.kind == "class_module":
-            params["class_name"] = manifest.class_name
+    def create_model(
+        self,
+        manifest: AnyManifest,
+        name: str,
+        tags: Mapping[str, str],
+        parents: Sequence[str] | None = None,
+    ) -> str:
+        """Make a LoggedModel that has no files and is not ready yet; gives its id.
+
+        Args:
+            manifest: of its bundle.
+            name: to register it under.
+            tags: see `registry.version.version_tags`.
+            parents: addresses of its parents here; None for the manifest's.
+        """
         return self._create_logged_model(
-            name=_logged_model_name(name),
-            tags=dict(tags),
-            params=params,
+            name=title(name, manifest),
+            tags={**tags, **_made_here(), NOTE_TAG: description(manifest, parents)},
+            params=parameters(manifest, parents),
             model_type=manifest.kind,
         )
 
@@ -159,7 +197,23 @@ class RunLog:
     def upload_pictures(self, pictures: Sequence[Path]) -> None:
         """Files beside the run, in its ``pictures`` folder."""
         for picture in pictures:
-            self.store.client.log_artifact(self.run_id, str(picture), "pictures")
+            self.store.client.log_artifact(self.run_id, str(picture), PICTURES_FOLDER)
+
+    def list_pictures(self) -> list[str]:
+        """The names of the files in the run's ``pictures`` folder, sorted; none if it is gone."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self.store.client.list_artifacts(self.run_id, PICTURES_FOLDER)
+        except MlflowException as error:
+            if error_code(error) != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return []
+        return sorted(PurePosixPath(one.path).name for one in found if not one.is_dir)
+
+    def _log_metrics(self, metrics: Sequence[Any]) -> None:
+        for start in range(0, len(metrics), _MAX_METRICS_A_BATCH):
+            self._log(metrics=metrics[start : start + _MAX_METRICS_A_BATCH])
 
     def _log(self, **entries: Sequence[Any]) -> None:
         self.store.client.log_batch(self.run_id, **entries)
@@ -200,12 +254,18 @@ def _ours(kind: Kind, step: str) -> dict[str, str]:
     }
 
 
-def _create_run(store: Store, run_name: str, tags: Mapping[str, str]) -> str:
-    request = uuid4().hex  # by which the run is found if the answer is lost
-    all_tags = {
+def _made_here() -> dict[str, str]:
+    return {
         "mlflow.user": _user(),
         "mlflow.source.type": "LOCAL",
         "mlflow.source.name": "patchbay",
+    }
+
+
+def _create_run(store: Store, run_name: str, tags: Mapping[str, str]) -> str:
+    request = uuid4().hex  # by which the run is found if the answer is lost
+    all_tags = {
+        **_made_here(),
         **tags,
         f"{TAG_PREFIX}request": request,
     }
@@ -232,7 +292,7 @@ def flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 def dataset_of(origin: Origin) -> tuple[str, str]:
     """The name and the digest by which MLflow knows the data."""
-    return origin.data_source[:500] or "unnamed", origin.data_fingerprint[:36] or "unknown"
+    return origin.data_source[:500] or "unnamed", origin.data_fingerprint[:12] or "unknown"
 
 
 def legal_key(key: str) -> str:
@@ -240,10 +300,6 @@ def legal_key(key: str) -> str:
     # MLflow takes letters, digits and "_-. /:" and reads the key as a path.
     legal = "".join(c if c.isalnum() or c in "_-. " else "_" for c in key).strip(". ")
     return legal[:250] or "_"
-
-
-def _logged_model_name(name: str) -> str:
-    return name.replace(".", "_")  # LoggedModel names allow fewer characters; ids tell them apart
 
 
 def _user() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -18,6 +19,7 @@ from registry.version import OWNER_TAG, TAG_PREFIX, Version, is_ours, version_fr
 
 logger = logging.getLogger(__name__)
 
+_MAX_DESCRIPTION_LENGTH = 5000  # MLflow's own limit
 _MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
@@ -92,16 +94,32 @@ def get_version(store: Store, address: Address) -> Version:
 
 
 def create_version(
-    store: Store, name: str, *, model_id: str, run_id: str, tags: Mapping[str, str]
+    store: Store,
+    name: str,
+    *,
+    model_id: str,
+    run_id: str,
+    tags: Mapping[str, str],
+    description: str = "",
+    name_description: str = "",
 ) -> Version:
     """Register a LoggedModel that is ready as the next version of a name.
 
     It becomes one version, also if a request is sent again because its answer was lost.
 
+    Args:
+        store: an open store.
+        name: to register it under.
+        model_id: the LoggedModel.
+        run_id: of the run that made it.
+        tags: see `registry.version.version_tags`.
+        description: of the version, as Markdown.
+        name_description: of the name, if it is new.
+
     Raises:
         RegistryError: if the name belongs to models of another kind.
     """
-    is_new = _create_name(store, name, tags[f"{TAG_PREFIX}kind"])
+    is_new = _create_name(store, name, tags[f"{TAG_PREFIX}kind"], name_description)
     store.on_step(Step.NAMED)
     source = f"models:/{model_id}"
 
@@ -112,6 +130,7 @@ def create_version(
                 source=source,
                 run_id=run_id,
                 tags=dict(tags),
+                description=description[:_MAX_DESCRIPTION_LENGTH] or None,
                 model_id=model_id,  # a server refuses a LoggedModel as source without its id
             )
 
@@ -121,6 +140,13 @@ def create_version(
     if is_new:  # from now on the name stays, even if its versions go
         store.client.delete_registered_model_tag(name, OWNER_TAG)
     return _version(entry, ())
+
+
+def link_model(store: Store, version: Version) -> None:
+    """Let the LoggedModel's page name the version; a server does that by itself."""
+    if not store.is_remote:
+        value = json.dumps([{"name": version.name, "version": str(version.version)}])
+        store.client.set_logged_model_tags(version.model_id, {"mlflow.modelVersions": value})
 
 
 def require_free_name(store: Store, name: str, kind: str) -> None:
@@ -213,13 +239,15 @@ def _settle(store: Store, versions: Sequence[Any]) -> Any | None:
     return versions[0] if versions else None
 
 
-def _create_name(store: Store, name: str, kind: str) -> bool:
+def _create_name(store: Store, name: str, kind: str, description: str) -> bool:
     """Make sure of a name; gives whether it is new."""
     from mlflow.exceptions import MlflowException
 
     try:
         tags = {f"{TAG_PREFIX}kind": kind, OWNER_TAG: this_process()}
-        store.client.create_registered_model(name, tags=tags)
+        store.client.create_registered_model(
+            name, tags=tags, description=description[:_MAX_DESCRIPTION_LENGTH] or None
+        )
     except MlflowException as error:
         if error_code(error) != "RESOURCE_ALREADY_EXISTS":
             raise

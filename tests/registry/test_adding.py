@@ -32,7 +32,7 @@ def models_of(registry: Registry, run_id: str) -> list[str]:
         "registry.store.runs.RunLog.log_origin",
         "registry.store.runs.RunLog.upload",
         "registry.adding.fetch_bundle",
-        "registry.store.runs.RunLog.log_metrics",
+        "registry.store.runs.RunLog.log_model_metrics",
         "registry.store.runs.RunLog.log_lineage",
         "registry.adding.create_version",
     ],
