@@ -15,13 +15,14 @@ from patchbay.commands.demo import demo
 from patchbay.commands.diagnose import diagnose
 from patchbay.commands.evaluate import evaluate
 from patchbay.commands.exchange import export, import_
-from patchbay.commands.inspect import list_versions, show
+from patchbay.commands.listing import list_versions
 from patchbay.commands.modularize import modularize
 from patchbay.commands.patch import patch
 from patchbay.commands.predict import predict
 from patchbay.commands.promote import history, promote, rollback
 from patchbay.commands.recommend import recommend
 from patchbay.commands.serve import serve
+from patchbay.commands.show import show
 from patchbay.commands.train import train
 
 _LONGEST = 200  # characters of a wrong value that a message repeats
