@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -67,6 +67,7 @@ def check(
             clear_leftover(store, leftover)
     versions, unreadable = list_all_versions(store)
     broken = [Broken(uri, str(error)) for uri, error in unreadable]
+    broken += _doubles(versions)
     with TemporaryDirectory(prefix="patchbay-") as temporary:
         # A cache of its own: what others have cached says nothing about the store, and parts
         # that several versions share are fetched once.
@@ -81,6 +82,23 @@ def check(
         leftovers=tuple(leftovers),
         cleared=clear,
     )
+
+
+def _doubles(versions: Sequence[Version]) -> list[Broken]:
+    """Versions that were made from the LoggedModel of another one, which is the same model."""
+    first: dict[str, Version] = {}
+    found = []
+    for version in versions:
+        other = first.setdefault(version.model_id, version)
+        if other is not version:
+            found.append(
+                Broken(
+                    version.uri,
+                    f"it was made from the LoggedModel of {other.uri} and is the same model; "
+                    f"`patchbay delete {version.uri}` leaves one of them",
+                )
+            )
+    return found
 
 
 def _complaint(loader: Loader, version: Version) -> str | None:

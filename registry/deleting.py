@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from registry.errors import InUseError
 from registry.store.client import Store
 from registry.store.leftovers import delete_model
-from registry.store.versions import delete_version
+from registry.store.versions import delete_version, has_versions
 from registry.version import Version
 
 
@@ -36,6 +36,11 @@ def require_unused(version: Version, users: Sequence[Version]) -> None:
 
 
 def delete(store: Store, version: Version) -> None:
-    """Delete a version, then its LoggedModel and files; what made it stays on record as a run."""
+    """Delete a version, then its LoggedModel and files; what made it stays on record as a run.
+
+    These stay, too, where another version was made from the same LoggedModel, by a request that
+    a network doubled or by other hands.
+    """
     delete_version(store, version)
-    delete_model(store, version.model_id)
+    if not has_versions(store, version.model_id):
+        delete_model(store, version.model_id)

@@ -186,6 +186,12 @@ def set_alias(store: Store, version: Version, alias: str) -> None:
     store.client.set_registered_model_alias(version.name, alias, str(version.version))
 
 
+def has_versions(store: Store, model_id: str) -> bool:
+    """Whether any version, of whatever name, was made from a LoggedModel."""
+    mine = f"source_path = 'models:/{model_id}'"
+    return bool(store.client.search_model_versions(filter_string=mine, max_results=1))
+
+
 def delete_version(store: Store, version: Version) -> None:
     """Delete a version with its aliases; its number is not given again."""
     store.client.delete_model_version(version.name, str(version.version))

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from registry.errors import InUseError, NotFoundError
 from registry.registry import Registry
@@ -58,3 +59,21 @@ def test_a_version_in_use_is_refused_and_its_users_are_named(
     registry.delete(weak_uri)
     with pytest.raises(InUseError, match="is part of"):
         registry.delete(strong_uri)
+
+
+def test_one_of_two_versions_of_one_logged_model_goes_and_the_other_stays(
+    registry: Registry, fresh_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = registry.add_classifier(make_trained(fresh_name, seed=5))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.tracking_uri)  # where MLflow looks it up
+    client = MlflowClient(registry.tracking_uri, registry.tracking_uri)
+    model_id = registry.find(uri).model_id
+    tags = client.get_model_version(fresh_name, "1").tags
+    client.create_model_version(fresh_name, f"models:/{model_id}", tags=tags, model_id=model_id)
+    double = f"models:/{fresh_name}/2"
+    broken = {one.uri: one.reason for one in registry.check(clear=False, load=False).broken}
+    assert f"made from the LoggedModel of {uri}" in broken[double]
+    registry.delete(double)
+    assert registry.load(uri).version.uri == uri
+    assert double not in {one.uri for one in registry.check(clear=True, load=False).broken}
+    registry.load(uri)
