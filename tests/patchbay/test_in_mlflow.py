@@ -37,6 +37,8 @@ def lines_of(program: str) -> list[str]:
 def here(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder whose ``.patchbay`` is the shop's home."""
     (tmp_path / ".patchbay").symlink_to(shop.home)
+    monkeypatch.delenv("PATCHBAY_HOME", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
