@@ -196,8 +196,8 @@ class GateSettings(BaseModel):
         0.01,
         ge=0,
         le=1,
-        description="what may be lost against the model in use and against the weak model: of the "
-        "accuracy on the other classes, and of a patched class's F1",
+        description="what may be lost against the model in use, or against the weak model where "
+        "there is none: of the accuracy on the other classes, and of a patched class's F1",
     )
     gain_test: Literal["bootstrap", "mcnemar"] = Field(
         "bootstrap",

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from registry.bundles.cache import BundleCache
-from registry.errors import RegistryError
+from registry.errors import RegistryError, StoreError
 from registry.loading import Loader
 from registry.scratch import abandoned
 from registry.store.client import Store
 from registry.store.leftovers import Leftover, clear_leftover, find_leftovers
 from registry.store.versions import list_all_versions
 from registry.version import Version
+
+_AT_ONCE_BYTES = 2**30
 
 Progress = Callable[[int, int], None]
 
@@ -68,10 +68,10 @@ def check(
     versions, unreadable = list_all_versions(store)
     broken = [Broken(uri, str(error)) for uri, error in unreadable]
     broken += _doubles(versions)
-    with TemporaryDirectory(prefix="patchbay-") as temporary:
+    with cache.scratch() as scratch:
         # A cache of its own: what others have cached says nothing about the store, and parts
         # that several versions share are fetched once.
-        loader = Loader(store, BundleCache(Path(temporary)))
+        loader = Loader(store, BundleCache(scratch, max_bytes=_AT_ONCE_BYTES))
         for done, version in enumerate(versions if load else (), start=1):
             if (reason := _complaint(loader, version)) is not None:
                 broken.append(Broken(version.uri, reason))
@@ -104,6 +104,8 @@ def _doubles(versions: Sequence[Version]) -> list[Broken]:
 def _complaint(loader: Loader, version: Version) -> str | None:
     try:
         loader.load(version)
+    except StoreError:  # it says nothing of this version
+        raise
     except RegistryError as error:
         return str(error)
     return None

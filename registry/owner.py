@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import re
 import socket
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
+
+UNKNOWN_FOR = timedelta(hours=24)
+"""How long what another machine began is taken for work in progress."""
 
 _OWNER = re.compile(r"(?P<host>[^/]*)/(?P<pid>\d{1,9})/(?P<started>\d{1,20})")
 _STATE, _START = 0, 19  # fields of /proc/PID/stat behind the name, which may hold anything

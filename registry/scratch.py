@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
-from registry.owner import is_gone, this_process
+from registry.owner import UNKNOWN_FOR, is_gone, this_process
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +41,26 @@ def scratch_folder(root: Path) -> Iterator[Path]:
 
 
 def abandoned(root: Path) -> list[Path]:
-    """Folders below ``root`` whose processes have ended."""
+    """Folders below ``root`` whose processes have ended.
+
+    Of another machine, or of this one before it was started again, those of a day ago and more.
+    """
     if not root.is_dir():
         return []
-    return sorted(folder for folder in root.iterdir() if is_gone(_owner(folder)) is True)
+    return sorted(folder for folder in root.iterdir() if _is_abandoned(folder))
+
+
+def _is_abandoned(folder: Path) -> bool:
+    owner = _owner(folder)
+    if not owner:
+        return False
+    gone = is_gone(owner)
+    if gone is not None:
+        return gone
+    try:
+        return time.time() - folder.stat().st_mtime > UNKNOWN_FOR.total_seconds()
+    except FileNotFoundError:
+        return False
 
 
 def _owner(folder: Path) -> str:

@@ -158,7 +158,7 @@ def version_from_tags(
             version=version,
             kind=next(kind for kind in KINDS if kind == tags[TAG_PREFIX + "kind"]),
             aliases=tuple(sorted(aliases)),
-            class_names=tuple(str(item) for item in listed("class_names")),
+            class_names=_class_names(listed("class_names"), tags[TAG_PREFIX + "kind"]),
             patched_classes=tuple(str(item) for item in listed("patched_classes")),
             created=datetime.fromtimestamp(created_ms / 1000, UTC),
             metrics={str(key): _finite(value) for key, value in listed("metrics").items()},
@@ -168,10 +168,23 @@ def version_from_tags(
             model_id=model_id,
             run_id=run_id or "",
         )
-    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+    ) as error:
         raise BundleError(
             f"{where}: its tags were changed and can't be read ({error}); register it again"
         ) from error
+
+
+def _class_names(names: Any, kind: str) -> tuple[str, ...]:
+    if not names or (kind == "class_module" and len(names) != 1):
+        raise ValueError(f"a {kind} has {len(names)} class names")
+    return tuple(str(name) for name in names)
 
 
 def _digest(value: str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from registry.bundles.bundle import Bundle, read_bundle, read_manifest, require_listing
 from registry.bundles.manifest import MANIFEST_FILE
 from registry.bundles.manifest_file import MAX_MANIFEST_BYTES
 from registry.errors import BundleError
 from registry.store.artifacts import copy_file, list_files
-from registry.store.client import Store
+from registry.store.client import Store, error_code
 from registry.version import TAG_PREFIX
 
 
@@ -43,7 +44,16 @@ def fetch_files(
     Raises:
         BundleError: if ``bundle.json`` or the listing is not what was registered.
     """
-    model = store.client.get_logged_model(model_id)
+    try:
+        return _fetch_files(store, model_id, digest, into, names)
+    except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
+        raise BundleError(f"its files can't be read: {error}") from error
+
+
+def _fetch_files(
+    store: Store, model_id: str, digest: str, into: Path, names: Collection[str] | None
+) -> Bundle:
+    model = _logged_model(store, model_id)
     kept, location = model.tags.get(f"{TAG_PREFIX}digest"), str(model.artifact_location)
     if kept != digest:
         raise BundleError(
@@ -70,3 +80,14 @@ def fetch_files(
         if names is None or name in names:
             fetch(name, stored.size_bytes)
     return Bundle(into, manifest, digest)
+
+
+def _logged_model(store: Store, model_id: str) -> Any:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return store.client.get_logged_model(model_id)
+    except MlflowException as error:
+        if error_code(error) != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise BundleError(f"its LoggedModel {model_id} was deleted") from error

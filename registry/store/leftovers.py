@@ -5,17 +5,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from registry.owner import is_gone
+from registry.owner import UNKNOWN_FOR, is_gone
 from registry.store.client import Store, error_code, pages
 from registry.store.moves import move_of
+from registry.store.versions import has_versions
 from registry.version import OWNER_TAG, TAG_PREFIX
-
-UNKNOWN_FOR = timedelta(hours=24)
-"""How long what another machine began is taken for work in progress."""
 
 _KIND, _STEP = f"{TAG_PREFIX}kind", f"{TAG_PREFIX}step"
 
@@ -38,44 +36,61 @@ class Leftover:
 
 def find_leftovers(store: Store) -> list[Leftover]:
     """What nobody is at work on any more; nothing is changed."""
-    # In this order: what is finished between two of these reads is taken for unfinished by none.
     models = pages(store.client.search_logged_models, experiment_ids=[store.experiment_id])
-    runs = {run.info.run_id: run for run in _runs(store)}
-    versions = pages(store.client.search_model_versions)
     names = pages(store.client.search_registered_models)
+    under_way, unfinished = _running(store)
+    # Only now: whatever is not under way had made its versions by then, or never will.
+    versions = pages(store.client.search_model_versions)
     used = {str(version.source).removeprefix("models:/") for version in versions}
+    named = {version.name for version in versions}
     return [
         *(
-            Leftover("run", run_id, f"{run.info.run_name}: its process has ended, the run has not")
-            for run_id, run in runs.items()
-            if run.info.status == "RUNNING" and not _may_be_under_way(run)
+            Leftover("run", run_id, f"{name}: its process has ended, the run has not")
+            for run_id, name in unfinished.items()
         ),
         *(
             Leftover("model", model.model_id, f"{model.name}, {model.status}: no version of it")
             for model in models
             if _KIND in model.tags
             and model.model_id not in used
-            and not _is_made_by(runs.get(model.source_run_id))
+            and model.source_run_id not in under_way
         ),
         *(
             Leftover("name", one.name, "there was never a version of it")
             for one in names
-            if one.name not in {version.name for version in versions} and _is_abandoned_name(one)
+            if one.name not in named and _is_abandoned_name(one)
         ),
         *_files(store, {str(model.model_id) for model in models}),
     ]
 
 
 def clear_leftover(store: Store, leftover: Leftover) -> None:
-    """Remove it; a run is marked as what became of it and stays as a record."""
-    if leftover.what == "run":
-        store.client.set_terminated(leftover.which, _what_became_of(store, leftover.which))
-    elif leftover.what == "name":
-        store.client.delete_registered_model(leftover.which)
-    elif leftover.what == "model":
-        delete_model(store, leftover.which)
-    else:
-        shutil.rmtree(leftover.which, ignore_errors=True)
+    """Remove it, unless it came to be used meanwhile; a run is marked as what became of it.
+
+    What another process has cleared already is no error.
+    """
+    try:
+        if leftover.what == "run":
+            if store.client.get_run(leftover.which).info.status == "RUNNING":
+                store.client.set_terminated(leftover.which, _what_became_of(store, leftover.which))
+        elif leftover.what == "name":
+            _delete_name(store, leftover.which)
+        elif leftover.what == "model":
+            if not has_versions(store, leftover.which):
+                delete_model(store, leftover.which)
+        else:
+            shutil.rmtree(leftover.which, ignore_errors=True)
+    except Exception as error:
+        if error_code(error) != "RESOURCE_DOES_NOT_EXIST":
+            raise
+
+
+def _delete_name(store: Store, name: str) -> None:
+    # Deleting a name takes its versions with it, so it is asked after once more.
+    entry = store.client.get_registered_model(name)
+    versions = store.client.search_model_versions(f"name = '{name}'", max_results=1)
+    if _is_abandoned_name(entry) and not versions:
+        store.client.delete_registered_model(name)
 
 
 def delete_model(store: Store, model_id: str) -> None:
@@ -88,14 +103,26 @@ def delete_model(store: Store, model_id: str) -> None:
         shutil.rmtree(folder / model_id, ignore_errors=True)
 
 
-def _runs(store: Store) -> list[Any]:
-    found = pages(store.client.search_runs, experiment_ids=[store.experiment_id])
-    return [run for run in found if _STEP in run.data.tags]
+def _running(store: Store) -> tuple[set[str], dict[str, str]]:
+    """Runs that may be under way, by id; and those that never ended, id to name.
 
-
-def _is_made_by(run: Any) -> bool:
-    """Whether a run may still make a version of its models."""
-    return run is not None and run.info.status == "RUNNING" and _may_be_under_way(run)
+    A run that is RUNNING when it is read, and whose process has ended when that is asked after,
+    may have ended between the two; so it is read once more.
+    """
+    found = pages(
+        store.client.search_runs,
+        experiment_ids=[store.experiment_id],
+        filter_string="attributes.status = 'RUNNING'",
+    )
+    ours = [run for run in found if _STEP in run.data.tags]
+    under_way = {str(run.info.run_id) for run in ours if _may_be_under_way(run)}
+    unfinished = {}
+    for run in ours:
+        if run.info.run_id not in under_way:
+            again = store.client.get_run(run.info.run_id)
+            if again.info.status == "RUNNING":
+                unfinished[str(run.info.run_id)] = str(run.info.run_name)
+    return under_way, unfinished
 
 
 def _may_be_under_way(run: Any) -> bool:

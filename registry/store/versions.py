@@ -119,7 +119,7 @@ def create_version(
     Raises:
         RegistryError: if the name belongs to models of another kind.
     """
-    is_new = _create_name(store, name, tags[f"{TAG_PREFIX}kind"], name_description)
+    was_without_versions = _create_name(store, name, tags[f"{TAG_PREFIX}kind"], name_description)
     store.on_step(Step.NAMED)
     source = f"models:/{model_id}"
 
@@ -137,7 +137,7 @@ def create_version(
     entry = create_once(create, lambda: _made_of(store, name, source), "create_model_version")
     if store.is_remote:  # where a request may arrive twice, whoever sent it again
         entry = _settle(store, _made_of(store, name, source)) or entry
-    if is_new:  # from now on the name stays, even if its versions go
+    if was_without_versions:  # from now on the name stays, even if its versions go
         store.client.delete_registered_model_tag(name, OWNER_TAG)
     return _version(entry, ())
 
@@ -246,7 +246,10 @@ def _settle(store: Store, versions: Sequence[Any]) -> Any | None:
 
 
 def _create_name(store: Store, name: str, kind: str, description: str) -> bool:
-    """Make sure of a name; gives whether it is new."""
+    """Make sure of a name; gives whether it may have no version yet, and is held until it has.
+
+    Held, by a tag with this process: what is taken over from one that has ended is not cleared.
+    """
     from mlflow.exceptions import MlflowException
 
     try:
@@ -258,7 +261,9 @@ def _create_name(store: Store, name: str, kind: str, description: str) -> bool:
         if error_code(error) != "RESOURCE_ALREADY_EXISTS":
             raise
         require_free_name(store, name, kind)
-        return False
+        if OWNER_TAG not in store.client.get_registered_model(name).tags:
+            return False
+        store.client.set_registered_model_tag(name, OWNER_TAG, this_process())
     return True
 
 

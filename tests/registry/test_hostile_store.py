@@ -146,6 +146,8 @@ def test_digests_changed_in_both_places_are_refused(
         ("class_names", "not json", "can't be read"),
         ("class_names", "[" * 50_000, "can't be read"),
         ("metrics", "[]", "can't be read"),
+        ("metrics", '{"a": 1' + "0" * 400 + "}", "can't be read"),
+        ("class_names", "[]", "can't be read"),
         ("parents", "3", "can't be read"),
         ("digest", "../../../etc", "the digest is no SHA-256"),
     ],
