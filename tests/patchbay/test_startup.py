@@ -62,3 +62,23 @@ def test_ctrl_c_while_training_ends_with_one_message_and_registers_nothing(tmp_p
     assert "Traceback" not in err
     assert "patchbay: stopped" in err
     assert run_command("list", "--json", "--home", str(home)).json == []
+
+
+def test_ctrl_c_in_a_callback_of_the_garbage_collector_is_not_lost() -> None:
+    code = (
+        "import os, signal, time, weakref\n"
+        "import patchbay.main\n"
+        "class Anything: pass\n"
+        "def run():\n"
+        "    thing = Anything()\n"
+        "    reference = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGINT))\n"
+        "    del thing\n"
+        "    time.sleep(20)\n"
+        "patchbay.main.main = run\n"
+        "from patchbay.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=15, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "")
