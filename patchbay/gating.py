@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from patchbay.provenance import warn_of_other_splits
+from registry.errors import BundleError, NotFoundError
+from registry.version import UnreadVersion, Version
 
 if TYPE_CHECKING:
     from modularizer.answers import Answers
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
     from modularizer.metrics import Labels
     from modularizer.settings import GateSettings
     from registry.registry import Registry
-    from registry.version import Version
 
 Split = Literal["test", "validation"]
 
@@ -54,7 +55,7 @@ class Judgement:
 def judge_by_images(
     registry: Registry,
     version: Version,
-    current: Version | None,
+    current: Version | UnreadVersion | None,
     data: DataSplits,
     split: Split,
     settings: GateSettings,
@@ -86,15 +87,22 @@ def judge_by_images(
     basis = f"{len(images)} {split} images of {data.source}"
     if current is None:
         return _judged(answers, version, None, None, basis, settings)
+    if not isinstance(current, Version):
+        return _unreadable(current.uri, current.reason, basis)
     if set(current.class_names) != set(version.class_names):
         return _other_classes(version, current, basis)
-    return _judged(
-        answers, version, current, _answers_of(registry, current, images, version), basis, settings
-    )
+    try:
+        said = _answers_of(registry, current, images, version)
+    except (BundleError, NotFoundError) as error:
+        return _unreadable(current.uri, str(error), basis)
+    return _judged(answers, version, current, said, basis, settings)
 
 
 def judge_by_evidence(
-    registry: Registry, version: Version, current: Version | None, settings: GateSettings
+    registry: Registry,
+    version: Version,
+    current: Version | UnreadVersion | None,
+    settings: GateSettings,
 ) -> Judgement:
     """Take what was answered on validation images when the versions were made.
 
@@ -111,10 +119,15 @@ def judge_by_evidence(
     basis = f"the evidence stored with the version, {len(answers.labels)} validation images"
     if current is None:
         return _judged(answers, version, None, None, basis, settings)
+    if not isinstance(current, Version):
+        return _unreadable(current.uri, current.reason, basis)
     if set(current.class_names) != set(version.class_names):
         return _other_classes(version, current, basis)
-    other = _stored_answers(registry, current)
-    same = [_fingerprint(registry, one) for one in (version, current)]
+    try:
+        other = _stored_answers(registry, current)
+        same = [_fingerprint(registry, one) for one in (version, current)]
+    except (BundleError, NotFoundError) as error:
+        return _unreadable(current.uri, str(error), basis)
     if other is None or same[0] != same[1] or other.class_names != answers.class_names:
         return Judgement(
             None,
@@ -140,6 +153,15 @@ def _judged(
 
     verdict = judge_promotion(answers, version.patched_classes, current=said, settings=settings)
     return Judgement(verdict, verdict.reasons, basis, None if current is None else current.uri)
+
+
+def _unreadable(uri: str, reason: str, basis: str) -> Judgement:
+    return Judgement(
+        None,
+        (f"{uri}, which is in use, can't be read, so nothing can be compared with it: {reason}",),
+        basis,
+        uri,
+    )
 
 
 def _other_classes(version: Version, current: Version, basis: str) -> Judgement:
@@ -171,7 +193,12 @@ def _stored_answers(registry: Registry, version: Version) -> Answers | None:
     from modularizer.patching import ANSWERS
 
     stored = registry.evidence(version.uri).get(ANSWERS)
-    return None if stored is None else Answers.from_json(stored)
+    if stored is None:
+        return None
+    answers = Answers.from_json(stored)
+    if answers.class_names != version.class_names:
+        raise BundleError(f"{version.uri}: its stored answers are of other classes")
+    return answers
 
 
 def _fingerprint(registry: Registry, version: Version) -> str:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from filelock import FileLock
 
-from registry.errors import NotFoundError, RegistryError
+from registry.errors import BundleError, NotFoundError, RegistryError
 from registry.history import Move, trail
 from registry.loading import Loader
 from registry.naming import Address, require_alias, require_name
 from registry.store.client import Store
 from registry.store.moves import list_moves, recorded_move
 from registry.store.versions import drop_alias, get_version, set_alias, version_behind
-from registry.version import Version
+from registry.version import UnreadVersion, Version
+
+logger = logging.getLogger(__name__)
 
 
 class Aliases:
@@ -42,7 +45,7 @@ class Aliases:
         reason: str = "",
         forced: bool = False,
         verdict: Mapping[str, Any] | None = None,
-    ) -> Version | None:
+    ) -> Version | UnreadVersion | None:
         """Point an alias at a version; gives the version that it pointed at before, or None.
 
         The version is loaded first, with all its parts. Nothing is recorded where nothing moves.
@@ -70,34 +73,35 @@ class Aliases:
                 set_alias(self._store, version, alias)
         return before
 
-    def standing(self, name: str, alias: str) -> Version | None:
+    def standing(self, name: str, alias: str) -> Version | UnreadVersion | None:
         """The version that an alias of a registered name stands for, or None."""
         return version_behind(self._store, require_name(name), require_alias(alias))
 
-    def rollback(self, name: str, alias: str, *, reason: str = "") -> tuple[Version, Version]:
+    def rollback(
+        self, name: str, alias: str, *, reason: str = ""
+    ) -> tuple[Version | UnreadVersion, Version]:
         """Point an alias at the version that it stood for before; gives where from, and where to.
 
-        Once more goes back once more. Versions that were deleted since are passed over.
+        Once more goes back once more. Versions that were deleted since, or don't load any more,
+        are passed over, the latter with a warning in the log.
 
         Raises:
             AddressError: if the name or the alias is not a legal one.
             NotFoundError: if there is no such alias.
             RegistryError: if there is nothing to go back to.
-            BundleError: if the version to go back to is not what was registered any more.
         """
         require_name(name)
         require_alias(alias)
         with self._alone():
-            here = get_version(self._store, Address(name, alias=alias))
+            here = self._here(name, alias)
             way = trail(list_moves(self._store, name, alias), here.version)
-            back = self._last_there(name, way[:-1])
+            back = self._last_good(name, way[:-1])
             if back is None:
                 raise RegistryError(
                     f"models:/{name}@{alias} is {here.uri}, and its history knows of no version "
-                    f"before it that is still there; `patchbay history {name}` shows it, and "
+                    f"before it that is there and loads; `patchbay history {name}` shows it, and "
                     "`patchbay promote` moves it to any version"
                 )
-            self._loader.load(back)
             with recorded_move(
                 self._store, "rollback", alias, before=here, after=back, reason=reason
             ):
@@ -117,12 +121,27 @@ class Aliases:
         require_name(name)
         return list_moves(self._store, name, alias and require_alias(alias))
 
-    def _last_there(self, name: str, versions: list[int]) -> Version | None:
+    def _here(self, name: str, alias: str) -> Version | UnreadVersion:
+        address = Address(name, alias=alias)
+        try:
+            return get_version(self._store, address)
+        except BundleError:  # that it can't be read is a reason to leave it
+            found = version_behind(self._store, name, alias)
+            if found is None:
+                raise
+            return found
+
+    def _last_good(self, name: str, versions: list[int]) -> Version | None:
         for number in reversed(versions):
             try:
-                return get_version(self._store, Address(name, version=number))
-            except NotFoundError:
-                continue
+                version = get_version(self._store, Address(name, version=number))
+                self._loader.load(version)
+            except NotFoundError as error:
+                logger.info("passed over: %s", error)
+            except BundleError as error:
+                logger.warning("passed over: %s", error)
+            else:
+                return version
         return None
 
     @contextmanager

@@ -38,7 +38,7 @@ from registry.store.versions import (
     require_free_name,
 )
 from registry.telling import tell_of_decomposition, tell_of_patching, tell_of_training
-from registry.version import Version
+from registry.version import UnreadVersion, Version
 
 
 class Registry:
@@ -160,7 +160,7 @@ class Registry:
         reason: str = "",
         forced: bool = False,
         verdict: Mapping[str, Any] | None = None,
-    ) -> Version | None:
+    ) -> Version | UnreadVersion | None:
         """Point an alias at a version; gives the version that it pointed at before, or None.
 
         The version is loaded first, with all its parts: an alias never comes to stand for one
@@ -183,20 +183,21 @@ class Registry:
         )
 
     @wrapped_errors("the registry")
-    def standing(self, name: str, alias: str) -> Version | None:
+    def standing(self, name: str, alias: str) -> Version | UnreadVersion | None:
         """The version that an alias stands for, or None if it stands for none that is there."""
         return self._aliases.standing(name, alias)
 
     @wrapped_errors("the registry")
-    def rollback(self, name: str, alias: str, *, reason: str = "") -> tuple[Version, Version]:
+    def rollback(
+        self, name: str, alias: str, *, reason: str = ""
+    ) -> tuple[Version | UnreadVersion, Version]:
         """Point an alias at the version that it stood for before; gives where from, and where to.
 
         Once more goes back once more.
 
         Raises:
             AddressError, NotFoundError: if there is no such alias.
-            RegistryError: if there is nothing to go back to.
-            BundleError: if the version before is not what was registered any more.
+            RegistryError: if there is nothing to go back to that loads.
         """
         return self._aliases.rollback(name, alias, reason=reason)
 

@@ -70,6 +70,26 @@ class Version:
         return (other.uri, other.digest) in zip(self.parents, self.parent_digests, strict=False)
 
 
+@dataclass(frozen=True)
+class UnreadVersion:
+    """A version that is there, of which nothing more can be read.
+
+    Attributes:
+        name: the registered name.
+        version: 1 or more.
+        reason: why it can't be read.
+    """
+
+    name: str
+    version: int
+    reason: str
+
+    @property
+    def uri(self) -> str:
+        """Its address, ``models:/name/version``."""
+        return f"models:/{self.name}/{self.version}"
+
+
 def version_tags(
     manifest: AnyManifest, digest: str, parents: Sequence[str] | None = None
 ) -> dict[str, str]:

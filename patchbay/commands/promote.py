@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from patchbay.gating import Judgement
     from registry.history import Move
     from registry.registry import Registry
-    from registry.version import Version
+    from registry.version import UnreadVersion, Version
 
 REFUSED = 4
 """Exit code where the gate refuses; as of `patchbay patch` where nothing gains."""
@@ -166,7 +166,7 @@ def history(name: str, alias: str | None, home: Path | None, as_json: bool) -> N
 def _judge(
     registry: Registry,
     version: Version,
-    current: Version | None,
+    current: Version | UnreadVersion | None,
     source: str | None,
     split: Any,
     size: int | None,

@@ -13,7 +13,7 @@ from registry.model_page import code, link
 from registry.steps import Step
 from registry.store.client import Store, pages
 from registry.store.runs import MAX_TAG_LENGTH, NOTE_TAG, run_log
-from registry.version import TAG_PREFIX, Version
+from registry.version import TAG_PREFIX, UnreadVersion, Version
 
 _STEP, _NAME, _ALIAS = (f"{TAG_PREFIX}{key}" for key in ("step", "name", "alias"))
 _BEFORE, _AFTER, _REASON, _FORCED, _VERDICT = (
@@ -28,7 +28,7 @@ def recorded_move(
     action: Action,
     alias: str,
     *,
-    before: Version | None,
+    before: Version | UnreadVersion | None,
     after: Version | None,
     reason: str = "",
     forced: bool = False,
@@ -47,7 +47,7 @@ def recorded_move(
         verdict: the gate's, as JSON values.
     """
     version = after or before
-    assert version is not None
+    assert isinstance(version, Version)  # what is taken away was read
     tags = {
         _NAME: version.name,
         _ALIAS: alias,
@@ -63,7 +63,7 @@ def recorded_move(
     with run_log(store, f"{version.name}@{alias}", version.kind, action, tags) as run:
         if verdict is not None:
             store.client.log_dict(run.run_id, dict(verdict), VERDICT_FILE)
-        run.log_lineage(inputs=[one.model_id for one in (before, after) if one], outputs=[])
+        run.log_lineage(inputs=_read(before, after), outputs=[])
         store.on_step(Step.MOVE_RECORDED)
         yield
         store.on_step(Step.MOVED)
@@ -113,7 +113,7 @@ def move_of(run: Any) -> Move | None:
 def _told(
     action: Action,
     alias: str,
-    before: Version | None,
+    before: Version | UnreadVersion | None,
     after: Version | None,
     reason: str,
     *,
@@ -131,7 +131,12 @@ def _told(
     return told
 
 
-def _number(version: Version | None) -> str:
+def _read(*versions: Version | UnreadVersion | None) -> list[str]:
+    """The LoggedModels of those versions that can be read."""
+    return [one.model_id for one in versions if isinstance(one, Version)]
+
+
+def _number(version: Version | UnreadVersion | None) -> str:
     return "" if version is None else str(version.version)
 
 

@@ -15,7 +15,14 @@ from registry.owner import this_process
 from registry.steps import Step
 from registry.store.client import Store, as_global_address, error_code, pages
 from registry.store.patience import create_once
-from registry.version import OWNER_TAG, TAG_PREFIX, Version, is_ours, version_from_tags
+from registry.version import (
+    OWNER_TAG,
+    TAG_PREFIX,
+    UnreadVersion,
+    Version,
+    is_ours,
+    version_from_tags,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -170,8 +177,11 @@ def require_free_name(store: Store, name: str, kind: str) -> None:
         )
 
 
-def version_behind(store: Store, name: str, alias: str) -> Version | None:
-    """The version that an alias of a registered name points at, or None if there is none."""
+def version_behind(store: Store, name: str, alias: str) -> Version | UnreadVersion | None:
+    """The version that an alias of a registered name points at, or None if there is none.
+
+    One that can't be read is no error: it is just then that an alias has to be moved.
+    """
     number = store.client.get_registered_model(name).aliases.get(alias)
     if number is None:
         return None
@@ -179,6 +189,8 @@ def version_behind(store: Store, name: str, alias: str) -> Version | None:
         return get_version(store, Address(name, version=int(number)))
     except NotFoundError:  # the version was deleted under its alias, which may be mended so
         return None
+    except BundleError as error:
+        return UnreadVersion(name, int(number), str(error))
 
 
 def set_alias(store: Store, version: Version, alias: str) -> None:

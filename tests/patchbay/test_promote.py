@@ -253,3 +253,25 @@ def test_a_model_goes_to_another_registry_and_answers_the_same(
     refused = run(other, "import", str(tmp_path / "no archive"))
     assert refused.code == 1
     assert "no archive is refused" in refused.err
+
+
+@pytest.mark.usefixtures("nothing_in_use")
+def test_a_broken_model_in_use_can_be_replaced_by_force_and_on_record(home: Path) -> None:
+    assert run(home, "promote", "models:/fixed/1").code == 0
+    with sqlite3.connect(home / "mlflow.db") as database:
+        change = "update model_version_tags set value = ? where name = 'fixed' and version = 1 and "
+        change += "key = 'patchbay.metrics'"
+        (kept,) = database.execute(
+            "select value from model_version_tags where name = 'fixed' and version = 1 and "
+            "key = 'patchbay.metrics'"
+        ).fetchone()
+        database.execute(change, ("broken",))
+    refused = run(home, "promote", "models:/fixed/5", "--json")
+    assert refused.code == 4
+    assert "models:/fixed/1, which is in use, can't be read" in refused.json["gate"]["reasons"][0]
+    forced = run(home, "promote", "models:/fixed/5", "--force", "--reason", "broken", "--json")
+    assert (forced.code, forced.json["previous"]) == (0, "models:/fixed/1")
+    assert champion(home) == "models:/fixed/5"
+    with sqlite3.connect(home / "mlflow.db") as database:
+        database.execute(change, (kept,))
+    assert run(home, "check", "--quick").code == 0

@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlflow import MlflowClient
 
 from registry.errors import BundleError, NotFoundError, RegistryError
 from registry.history import Move, trail
 from registry.registry import Registry
+from registry.version import UnreadVersion
 from tests.registry.conftest import make_trained
 
 MOVE = Move(
@@ -87,6 +89,10 @@ def versions(registry: Registry, fresh_name: str) -> list[str]:
     return [registry.add_classifier(make_trained(fresh_name, seed=seed)) for seed in range(3)]
 
 
+def client_of(registry: Registry) -> MlflowClient:
+    return MlflowClient(registry.tracking_uri, registry.tracking_uri)
+
+
 def champion(registry: Registry, uri: str) -> str:
     return registry.find(f"{uri.rpartition('/')[0]}@champion").uri
 
@@ -154,11 +160,8 @@ def test_a_deleted_version_is_passed_over_on_the_way_back(
 def test_a_version_set_by_other_hands_can_be_left(
     registry: Registry, fresh_name: str, versions: list[str]
 ) -> None:
-    from mlflow import MlflowClient
-
     registry.promote(versions[0], "champion")
-    client = MlflowClient(registry.tracking_uri, registry.tracking_uri)
-    client.set_registered_model_alias(fresh_name, "champion", "3")
+    client_of(registry).set_registered_model_alias(fresh_name, "champion", "3")
     assert [one.uri for one in registry.rollback(fresh_name, "champion")] == [
         versions[2],
         versions[0],
@@ -168,18 +171,45 @@ def test_a_version_set_by_other_hands_can_be_left(
 def test_nothing_moves_to_a_version_that_does_not_load(
     registry: Registry, fresh_name: str, versions: list[str]
 ) -> None:
-    from mlflow import MlflowClient
-
     for uri in versions[:2]:
         registry.promote(uri, "champion")
-    client = MlflowClient(registry.tracking_uri, registry.tracking_uri)
-    client.set_model_version_tag(fresh_name, "1", "patchbay.class_names", '["other"]')
-    with pytest.raises(BundleError, match="tags were changed"):
+    client_of(registry).set_model_version_tag(fresh_name, "1", "patchbay.class_names", '["other"]')
+    with pytest.raises(RegistryError, match="no version before it that is there and loads"):
         registry.rollback(fresh_name, "champion")
     with pytest.raises(BundleError, match="tags were changed"):
         registry.promote(versions[0], "champion")
     assert champion(registry, versions[0]) == versions[1]
     assert len(registry.history(fresh_name)) == 2
+
+
+def test_a_broken_version_on_the_way_back_is_passed_over_with_a_warning(
+    registry: Registry, fresh_name: str, versions: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    for uri in versions:
+        registry.promote(uri, "champion")
+    client_of(registry).set_model_version_tag(fresh_name, "2", "patchbay.metrics", "broken")
+    came_from, back = registry.rollback(fresh_name, "champion")
+    assert (came_from.uri, back.uri) == (versions[2], versions[0])
+    assert f"passed over: {versions[1]}" in caplog.text
+
+
+def test_a_version_in_use_that_can_not_be_read_is_left_all_the_same(
+    registry: Registry, fresh_name: str, versions: list[str]
+) -> None:
+    for uri in versions[:2]:
+        registry.promote(uri, "champion")
+    client_of(registry).set_model_version_tag(fresh_name, "2", "patchbay.metrics", "broken")
+    standing = registry.standing(fresh_name, "champion")
+    assert isinstance(standing, UnreadVersion)
+    assert "tags were changed" in standing.reason
+    assert [one.uri for one in registry.rollback(fresh_name, "champion")] == versions[1::-1]
+    assert champion(registry, versions[0]) == versions[0]
+    client_of(registry).set_registered_model_alias(fresh_name, "champion", "2")
+    registry.promote(versions[2], "champion")
+    assert [(one.before, one.after) for one in registry.history(fresh_name)[-2:]] == [
+        (2, 1),
+        (2, 3),
+    ]
 
 
 def test_going_back_without_an_alias_is_one_clear_error(
