@@ -9,12 +9,17 @@ import numpy as np
 
 from modularizer.answers import Answers
 from modularizer.errors import DataError
-from modularizer.metrics import METRICS, Labels, class_metrics, resampled_metrics
+from modularizer.metrics import (
+    METRICS,
+    Labels,
+    class_metrics,
+    is_more_than,
+    resampled_metrics,
+)
 from modularizer.settings import GateSettings
 
 _DRAWS, _SEED = 2000, 0
 _F1 = METRICS.index("f1")
-_ROUNDING = 1e-9  # .01 of 200 images are two, whatever 1.0 - .99 is in binary
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,7 @@ def judge_promotion(
     reasons = [reason for one in classes for reason in _complaints(one, settings)]
     if accuracy is not None and before_accuracy is not None:
         lost = before_accuracy - accuracy
-        if lost > settings.max_loss + _ROUNDING:
+        if is_more_than(lost, settings.max_loss):
             reasons.append(
                 f"the other classes lose {lost:.3f} of their accuracy against "
                 f"{'the weak model' if current is None else 'the model in use'} "
@@ -207,7 +212,7 @@ def _complaints(one: PatchedClass, settings: GateSettings) -> list[str]:
             f"class {one.name} is not shown to gain over the weak model (F1 {one.weak_f1:.3f} > "
             f"{one.f1:.3f}, {one.images} images): {why}"
         )
-    if one.current_f1 is not None and one.current_f1 - one.f1 > settings.max_loss + _ROUNDING:
+    if one.current_f1 is not None and is_more_than(one.current_f1 - one.f1, settings.max_loss):
         found.append(
             f"class {one.name} loses {one.current_f1 - one.f1:.3f} of its F1 against the model in "
             f"use ({one.current_f1:.3f} > {one.f1:.3f}); {settings.max_loss:g} may be lost"

@@ -69,7 +69,19 @@ class PatchEvaluation:
     regressions: int
 
 
+_ROUNDING = 1e-9
+
 METRICS = ("precision", "recall", "f1", "others_accuracy", "accuracy")
+
+
+def is_more_than(lost: float, allowed: float) -> bool:
+    """Whether more is lost than is allowed: .01 of 200 images are two, whatever binary makes of it.
+
+    Example:
+        >>> is_more_than(1.0 - 0.99, 0.01)
+        False
+    """
+    return lost > allowed + _ROUNDING
 
 
 def class_metrics(labels: Labels, predicted: Labels, target: int) -> ClassMetrics:

@@ -14,11 +14,9 @@ from modularizer.assembly.fitting import BranchScores, predicted_labels
 from modularizer.assembly.kept_fits import fits_are_kept
 from modularizer.errors import CalibrationError
 from modularizer.macro_f1 import macro_f1, macro_f1_gain
-from modularizer.metrics import Interval, Labels, class_metrics
+from modularizer.metrics import Interval, Labels, class_metrics, is_more_than
 from modularizer.patching import JudgedRule, judge, judging_scores, most_gaining
 from modularizer.rules import RuleName, StoredCalibrations
-
-_ROUNDING = 1e-9  # .01 of 200 images are two, whatever 1.0 - .99 is in binary
 
 Obstacle = Literal["no images", "no rule", "no gain", "others lose"]
 OBSTACLES: dict[Obstacle, str] = {
@@ -262,7 +260,7 @@ def _judged(
     obstacle: Obstacle | None = None
     if (best is None and len(task.rules) > 1) or gains[name][0] <= 0 or gain <= 0:
         obstacle = "no gain"
-    elif lost > task.max_others_loss + _ROUNDING:
+    elif is_more_than(lost, task.max_others_loss):
         obstacle = "others lose"
     return Measured(members, name, gain, lost, obstacle)
 

@@ -12,12 +12,8 @@ from registry.adding import also, register
 from registry.bundles.archive import Archived, ArchivedVersion, open_archive, write_archive
 from registry.bundles.bundle import Bundle
 from registry.bundles.cache import BundleCache
-from registry.bundles.manifest import (
-    ClassifierManifest,
-    ClassModuleManifest,
-    PatchedModelManifest,
-)
-from registry.bundles.restoring import restore_class_module, restore_classifier, restore_patched
+from registry.bundles.manifest import PatchedModelManifest
+from registry.bundles.restoring import restore_network, restore_patched
 from registry.errors import ArchiveError, NotFoundError
 from registry.loading import Loader
 from registry.model_page import link
@@ -141,10 +137,8 @@ def _import_one(
             )
 
     def verify(bundle: Bundle) -> None:
-        if isinstance(bundle.manifest, ClassifierManifest):
-            restore_classifier(bundle, bundle.manifest)
-        elif isinstance(bundle.manifest, ClassModuleManifest):
-            restore_class_module(bundle, bundle.manifest)
+        if not isinstance(bundle.manifest, PatchedModelManifest):
+            restore_network(bundle, bundle.manifest)
         else:
             _restore_patched(loader, bundle.manifest, parents, one.version.uri)
 

@@ -10,22 +10,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from modularizer.assembly.class_module import ClassModule
-from modularizer.assembly.patched import PatchedClassifier
 from modularizer.classifier import Classifier
 from registry.bundles.bundle import Bundle
 from registry.bundles.cache import BundleCache
-from registry.bundles.manifest import (
-    AnyManifest,
-    ClassifierManifest,
-    ClassModuleManifest,
-    Parent,
-)
-from registry.bundles.restoring import (
-    LoadedClassModule,
-    restore_class_module,
-    restore_classifier,
-    restore_patched,
-)
+from registry.bundles.manifest import AnyManifest, Parent, PatchedModelManifest
+from registry.bundles.restoring import LoadedClassModule, Model, restore_network, restore_patched
 from registry.errors import BundleError
 from registry.naming import parse_address
 from registry.store.client import Store
@@ -36,7 +25,6 @@ from registry.version import Version, patched_classes
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Model = Classifier | LoadedClassModule | PatchedClassifier
 
 
 @dataclass(frozen=True)
@@ -91,7 +79,7 @@ class Loader:
 
     def _with_good_copy(self, version: Version, use: Callable[[Version], T]) -> T:
         """Use a version; once more, from the store, if its copy in the cache turns out as bad."""
-        is_copy = self._cache.find(version.digest) is not None
+        is_copy = self._cache.has(version.digest)
         try:
             return use(version)
         except (BundleError, FileNotFoundError) as error:
@@ -104,10 +92,8 @@ class Loader:
     def _load(self, version: Version) -> Loaded:
         with self.bundle(version) as bundle:
             manifest = bundle.manifest
-            if isinstance(manifest, ClassifierManifest):
-                return Loaded(version, restore_classifier(bundle, manifest), manifest)
-            if isinstance(manifest, ClassModuleManifest):
-                return Loaded(version, restore_class_module(bundle, manifest), manifest)
+            if not isinstance(manifest, PatchedModelManifest):
+                return Loaded(version, restore_network(bundle, manifest), manifest)
         weak, *class_modules = (
             self._pinned(uri, parent)
             for uri, parent in zip(version.parents, manifest.parents, strict=True)

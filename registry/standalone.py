@@ -7,19 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from modularizer.assembly.patched import PatchedClassifier
 from modularizer.classifier import Classifier
 from registry.bundles.archive import Archived, ArchivedVersion, open_archive
-from registry.bundles.manifest import ClassifierManifest, ClassModuleManifest
-from registry.bundles.restoring import (
-    LoadedClassModule,
-    restore_class_module,
-    restore_classifier,
-    restore_patched,
-)
+from registry.bundles.manifest import PatchedModelManifest
+from registry.bundles.restoring import LoadedClassModule, Model, restore_network, restore_patched
 from registry.errors import ArchiveError
-
-Part = Classifier | LoadedClassModule | PatchedClassifier
 
 
 @dataclass(frozen=True)
@@ -32,7 +24,7 @@ class Standalone:
     """
 
     version: ArchivedVersion
-    model: Part
+    model: Model
 
 
 def load_archive(path: Path) -> Standalone:
@@ -48,7 +40,7 @@ def load_archive(path: Path) -> Standalone:
         TemporaryDirectory(prefix="patchbay-") as scratch,
         open_archive(path, Path(scratch)) as archived,
     ):
-        done: dict[str, Part] = {}
+        done: dict[str, Model] = {}
         for one in archived:  # by digest, which is what a patched model pins its parts by
             parents = [done.get(parent.digest) for parent in one.bundle.manifest.parents]
             done[one.bundle.digest] = _restored(one, parents)
@@ -56,12 +48,10 @@ def load_archive(path: Path) -> Standalone:
         return Standalone(last.version, done[last.bundle.digest])
 
 
-def _restored(one: Archived, parents: Sequence[Part | None]) -> Part:
+def _restored(one: Archived, parents: Sequence[Model | None]) -> Model:
     manifest = one.bundle.manifest
-    if isinstance(manifest, ClassifierManifest):
-        return restore_classifier(one.bundle, manifest)
-    if isinstance(manifest, ClassModuleManifest):
-        return restore_class_module(one.bundle, manifest)
+    if not isinstance(manifest, PatchedModelManifest):
+        return restore_network(one.bundle, manifest)
     weak, *modules = parents
     if not isinstance(weak, Classifier):
         raise ArchiveError(f"the archive holds {one.version.uri} without its weak model")

@@ -39,6 +39,10 @@ class BundleCache:
         with scratch_folder(self.scratch_root) as folder:
             yield folder
 
+    def has(self, digest: str) -> bool:
+        """Whether there is an entry, good or bad."""
+        return (self._bundles / digest).is_dir()
+
     def find(self, digest: str) -> Bundle | None:
         """The bundle with this digest, its files' bytes unchecked; None if it is not here.
 

@@ -40,6 +40,19 @@ class LoadedClassModule:
         return self.class_module.class_name
 
 
+Model = Classifier | LoadedClassModule | PatchedClassifier
+"""What comes out of the registry."""
+
+
+def restore_network(
+    bundle: Bundle, manifest: ClassifierManifest | ClassModuleManifest
+) -> Classifier | LoadedClassModule:
+    """What a bundle with weights of its own holds; raises as the two below."""
+    if isinstance(manifest, ClassifierManifest):
+        return restore_classifier(bundle, manifest)
+    return restore_class_module(bundle, manifest)
+
+
 def restore_classifier(bundle: Bundle, manifest: ClassifierManifest) -> Classifier:
     """A strong or a weak classifier, on the CPU, in evaluation mode.
 

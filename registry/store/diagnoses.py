@@ -32,7 +32,6 @@ _SPLIT_TAG, _MARKED_TAG = f"{TAG_PREFIX}split", f"{TAG_PREFIX}worth_patching"
 _SOURCE_TAG, _FINGERPRINT_TAG = f"{TAG_PREFIX}data_source", f"{TAG_PREFIX}data_fingerprint"
 _MAX_TAG_LENGTH = 5000  # MLflow takes 8,000
 _MAX_KEY_LENGTH = 220  # of a class's part; MLflow takes 250
-_MAX_METRICS_A_BATCH = 500
 _MOST = 1000
 
 
@@ -137,21 +136,21 @@ def _log_metrics(run: RunLog, model_id: str, origin: Origin, diagnosis: Diagnosi
             if value is not None:
                 values[f"{metric}/{key}"] = value
     now, (name, digest) = int(time.time() * 1000), dataset_of(origin)
-    metrics = [
-        Metric(
-            key,
-            float(value),
-            now,
-            0,
-            model_id=model_id,
-            dataset_name=name,
-            dataset_digest=digest,
-            run_id=run.run_id,
-        )
-        for key, value in values.items()
-    ]
-    for start in range(0, len(metrics), _MAX_METRICS_A_BATCH):
-        run.store.client.log_batch(run.run_id, metrics[start : start + _MAX_METRICS_A_BATCH])
+    run.log_in_batches(
+        [
+            Metric(
+                key,
+                float(value),
+                now,
+                0,
+                model_id=model_id,
+                dataset_name=name,
+                dataset_digest=digest,
+                run_id=run.run_id,
+            )
+            for key, value in values.items()
+        ]
+    )
 
 
 def _stored(run: Any) -> StoredDiagnosis:

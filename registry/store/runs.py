@@ -102,7 +102,7 @@ class RunLog:
         data = {"dataset_name": name, "dataset_digest": digest} if origin.data_source else {}
         model = {"model_id": model_id, "run_id": self.run_id}
         now = int(time.time() * 1000)
-        self._log_metrics(
+        self.log_in_batches(
             [
                 Metric(legal_key(key), float(value), now, step, **model, **named)
                 for values, named in ((free, {}), (of_images, data))
@@ -132,7 +132,7 @@ class RunLog:
             for step, row in enumerate(history, start=first_step)
             for key, value in row.items()
         ]
-        self._log_metrics(metrics)
+        self.log_in_batches(metrics)
 
     def log_lineage(self, *, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         """LoggedModels that were read and made, by id."""
@@ -211,7 +211,8 @@ class RunLog:
             return []
         return sorted(PurePosixPath(one.path).name for one in found if not one.is_dir)
 
-    def _log_metrics(self, metrics: Sequence[Any]) -> None:
+    def log_in_batches(self, metrics: Sequence[Any]) -> None:
+        """MLflow's ``Metric`` entities, as many at once as it takes."""
         for start in range(0, len(metrics), _MAX_METRICS_A_BATCH):
             self._log(metrics=metrics[start : start + _MAX_METRICS_A_BATCH])
 
