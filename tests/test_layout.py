@@ -16,6 +16,10 @@ FORBIDDEN = {
     "serving": {"benchmarks", "patchbay"},
 }
 HEAVY = ("mlflow", "bentoml", "sklearn", "fvcore", "torchvision", "matplotlib")
+KEPT = {
+    *(".py", ".md", ".toml", ".lock", ".yaml", ".json", ".typed", ".png"),
+    *(".safetensors", "Makefile", "run", ".gitignore"),
+}
 ONE_PLACE = {"mlflow": "registry/store", "bentoml": "serving"}
 
 
@@ -82,3 +86,15 @@ def test_the_pipeline_is_imported_without_the_heavy_libraries() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
+
+
+def test_what_is_kept_is_source_words_and_figures() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    if listed.returncode != 0:
+        pytest.skip("needs a git checkout")
+    kept = [Path(name) for name in listed.stdout.split("\0") if name]
+    assert len(kept) > 100
+    stray = [path for path in kept if (path.suffix or path.name) not in KEPT]
+    assert not stray

@@ -146,10 +146,20 @@ def test_a_changed_archive_is_refused(exported: Exported, tmp_path: Path) -> Non
         _load_pyfunc(str(tmp_path / "changed"))
 
 
-def python(code: str, *arguments: str) -> Any:
-    """What a Python process of its own prints as JSON in its last line."""
+def python(code: str, *arguments: str, folder: Path) -> Any:
+    """What a Python process of its own prints as JSON in its last line.
+
+    Args:
+        code: of the process.
+        arguments: its own.
+        folder: where it runs; MLflow makes a database in it.
+    """
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
@@ -164,6 +174,7 @@ def test_mlflow_loads_and_scores_it(exported: Exported, tmp_path: Path) -> None:
         "print(model.predict(pandas.read_pickle(sys.argv[2]))['label'].to_json(orient='values'))\n",
         str(exported.folder),
         str(tmp_path / "frame"),
+        folder=tmp_path,
     )
     expected = _load_pyfunc(str(exported.folder / ARCHIVE)).predict(exported.frame[:5])
     assert found == expected["label"].tolist()
@@ -193,7 +204,7 @@ def test_spark_scores_it(exported: Exported, tmp_path: Path) -> None:
         "spark.stop()\n"
         "print(json.dumps([row.asDict() for row in rows]))\n"
     )
-    found = python(code, str(exported.folder), str(tmp_path / "frame"))
+    found = python(code, str(exported.folder), str(tmp_path / "frame"), folder=tmp_path)
     expected = _load_pyfunc(str(exported.folder / ARCHIVE)).predict(frame)
     for name in ("label", "weak_label", "changed_by", "error"):
         assert [row[name] for row in found] == expected[name].tolist()
