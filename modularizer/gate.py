@@ -9,17 +9,9 @@ import numpy as np
 
 from modularizer.answers import Answers
 from modularizer.errors import DataError
-from modularizer.metrics import (
-    METRICS,
-    Labels,
-    class_metrics,
-    is_more_than,
-    resampled_metrics,
-)
+from modularizer.gain import gain_interval, mcnemar_p_value
+from modularizer.metrics import Labels, class_metrics, is_more_than
 from modularizer.settings import GateSettings
-
-_DRAWS, _SEED = 2000, 0
-_F1 = METRICS.index("f1")
 
 
 @dataclass(frozen=True)
@@ -31,7 +23,8 @@ class PatchedClass:
         images: of it.
         weak_f1: by the weak model below the patch.
         f1: by the patched model.
-        gain_low: the lower end of the interval of the F1 gain over the weak model.
+        gain_low: the lower end of the interval of the F1 gain over the weak model, see
+            `gain_interval`.
         gain_high: the upper end.
         p_value: of McNemar's exact test, on both sides, of the images that are told apart from
             this class's or as this class's rightly by one of both models alone.
@@ -144,31 +137,6 @@ def judge_promotion(
     )
 
 
-def mcnemar_p_value(first_right: np.ndarray, second_right: np.ndarray) -> float:
-    """McNemar's exact test, on both sides, of two models on the same images.
-
-    Args:
-        first_right: bool (N,), whether one model is right.
-        second_right: bool (N,), whether the other is.
-
-    Returns:
-        How likely images that one model alone gets right fall apart as unevenly as here, or
-        more, if none is better; 1 if there are none.
-
-    Example:
-        >>> import numpy as np
-        >>> mcnemar_p_value(np.array([True] * 5), np.array([False] * 5))
-        0.0625
-    """
-    from scipy.stats import binomtest
-
-    only_first = int((first_right & ~second_right).sum())
-    only_second = int((second_right & ~first_right).sum())
-    if not only_first + only_second:
-        return 1.0
-    return float(binomtest(only_first, only_first + only_second).pvalue)
-
-
 def _judged(
     answers: Answers, column: int, current: Labels | None, settings: GateSettings
 ) -> PatchedClass:
@@ -176,22 +144,19 @@ def _judged(
     weak, patched = (
         class_metrics(labels, said, column) for said in (answers.weak, answers.patched)
     )
-    draws = resampled_metrics(
-        labels, (answers.weak, answers.patched), column, draws=_DRAWS, seed=_SEED
+    weak_right, patched_right = (
+        (said == column) == is_target for said in (answers.weak, answers.patched)
     )
-    sides = (50 * settings.alpha, 100 - 50 * settings.alpha)
-    low, high = np.percentile(draws[1][:, _F1] - draws[0][:, _F1], sides)
-    p_value = mcnemar_p_value(
-        (answers.weak == column) == is_target, (answers.patched == column) == is_target
-    )
+    low, high = gain_interval(is_target, weak_right, patched_right, alpha=settings.alpha)
+    p_value = mcnemar_p_value(weak_right, patched_right)
     is_shown = low > 0 if settings.gain_test == "bootstrap" else p_value <= settings.alpha
     return PatchedClass(
         name=answers.class_names[column],
         images=int(is_target.sum()),
         weak_f1=weak.f1,
         f1=patched.f1,
-        gain_low=float(low),
-        gain_high=float(high),
+        gain_low=low,
+        gain_high=high,
         p_value=p_value,
         current_f1=None if current is None else class_metrics(labels, current, column).f1,
         gains=bool(patched.f1 > weak.f1 and is_shown),
