@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -84,18 +85,14 @@ def judge_by_images(
         both.weak_scores.argmax(dim=1).numpy(),
         both.scores.argmax(dim=1).numpy(),
     )
-    basis = f"{len(images)} {split} images of {data.source}"
-    if current is None:
-        return _judged(answers, version, None, None, basis, settings)
-    if not isinstance(current, Version):
-        return _unreadable(current.uri, current.reason, basis)
-    if set(current.class_names) != set(version.class_names):
-        return _other_classes(version, current, basis)
-    try:
-        said = _answers_of(registry, current, images, version)
-    except (BundleError, NotFoundError) as error:
-        return _unreadable(current.uri, str(error), basis)
-    return _judged(answers, version, current, said, basis, settings)
+    return _compared(
+        answers,
+        version,
+        current,
+        lambda other: _answers_of(registry, other, images, version),
+        basis=f"{len(images)} {split} images of {data.source}",
+        settings=settings,
+    )
 
 
 def judge_by_evidence(
@@ -116,64 +113,70 @@ def judge_by_evidence(
             "nothing: no evidence is stored with the version",
             None if current is None else current.uri,
         )
-    basis = f"the evidence stored with the version, {len(answers.labels)} validation images"
-    if current is None:
-        return _judged(answers, version, None, None, basis, settings)
-    if not isinstance(current, Version):
-        return _unreadable(current.uri, current.reason, basis)
-    if set(current.class_names) != set(version.class_names):
-        return _other_classes(version, current, basis)
-    try:
-        other = _stored_answers(registry, current)
-        same = [_fingerprint(registry, one) for one in (version, current)]
-    except (BundleError, NotFoundError) as error:
-        return _unreadable(current.uri, str(error), basis)
-    if other is None or same[0] != same[1] or other.class_names != answers.class_names:
-        return Judgement(
-            None,
-            (
-                f"the evidence of {current.uri}, which is in use, is of other images, so the two "
-                "can't be compared; give --data",
-            ),
-            basis,
-            current.uri,
-        )
-    return _judged(answers, version, current, other.patched, basis, settings)
+    return _compared(
+        answers,
+        version,
+        current,
+        lambda other: _answers_stored_with(registry, other, version),
+        basis=f"the evidence stored with the version, {len(answers.labels)} validation images",
+        settings=settings,
+    )
 
 
-def _judged(
+class _NotComparableError(Exception):
+    """Why a version can't be compared with the one in use, in words for a person."""
+
+
+def _compared(
     answers: Answers,
     version: Version,
-    current: Version | None,
-    said: Labels | None,
+    current: Version | UnreadVersion | None,
+    answers_of: Callable[[Version], Labels],
+    *,
     basis: str,
     settings: GateSettings,
 ) -> Judgement:
+    """The gate's verdict, or why there is nothing to compare with.
+
+    Args:
+        answers: of the version and its weak model.
+        version: a patched one.
+        current: what the alias stands for.
+        answers_of: what the version in use answers on the same images, int64 (N,), as indices of
+            the other one's classes.
+        basis: see `Judgement`.
+        settings: the gate's.
+    """
     from modularizer.gate import judge_promotion
 
+    compared_with = None if current is None else current.uri
+    try:
+        said = None if current is None else _said_in_use(current, version, answers_of)
+    except _NotComparableError as reason:
+        return Judgement(None, (str(reason),), basis, compared_with)
     verdict = judge_promotion(answers, version.patched_classes, current=said, settings=settings)
-    return Judgement(verdict, verdict.reasons, basis, None if current is None else current.uri)
+    return Judgement(verdict, verdict.reasons, basis, compared_with)
 
 
-def _unreadable(uri: str, reason: str, basis: str) -> Judgement:
-    return Judgement(
-        None,
-        (f"{uri}, which is in use, can't be read, so nothing can be compared with it: {reason}",),
-        basis,
-        uri,
+def _said_in_use(
+    current: Version | UnreadVersion, version: Version, answers_of: Callable[[Version], Labels]
+) -> Labels:
+    unreadable = (
+        f"{current.uri}, which is in use, can't be read, so nothing can be compared with it"
     )
-
-
-def _other_classes(version: Version, current: Version, basis: str) -> Judgement:
+    if not isinstance(current, Version):
+        raise _NotComparableError(f"{unreadable}: {current.reason}")
     here, there = set(version.class_names), set(current.class_names)
-    found = [f"lacks {', '.join(sorted(there - here))}"] if there - here else []
-    found += [f"adds {', '.join(sorted(here - there))}"] if here - there else []
-    return Judgement(
-        None,
-        (f"it {' and '.join(found)}, so it can't be compared with {current.uri}, which is in use",),
-        basis,
-        current.uri,
-    )
+    if here != there:
+        found = [f"lacks {', '.join(sorted(there - here))}"] if there - here else []
+        found += [f"adds {', '.join(sorted(here - there))}"] if here - there else []
+        raise _NotComparableError(
+            f"it {' and '.join(found)}, so it can't be compared with {current.uri}, which is in use"
+        )
+    try:
+        return answers_of(current)
+    except (BundleError, NotFoundError) as error:
+        raise _NotComparableError(f"{unreadable}: {error}") from error
 
 
 def _answers_of(registry: Registry, current: Version, images: Any, version: Version) -> Labels:
@@ -186,6 +189,21 @@ def _answers_of(registry: Registry, current: Version, images: Any, version: Vers
     places = np.array([version.class_names.index(name) for name in model.class_names])
     answers: Labels = places[predict(model, images.images).argmax(axis=1)]
     return answers
+
+
+def _answers_stored_with(registry: Registry, current: Version, version: Version) -> Labels:
+    """What is stored with the version in use, if it is of the other one's images."""
+    stored = _stored_answers(registry, current)
+    if (
+        stored is None
+        or stored.class_names != version.class_names
+        or _fingerprint(registry, current) != _fingerprint(registry, version)
+    ):
+        raise _NotComparableError(
+            f"the evidence of {current.uri}, which is in use, is of other images, so the two "
+            "can't be compared; give --data"
+        )
+    return stored.patched
 
 
 def _stored_answers(registry: Registry, version: Version) -> Answers | None:
