@@ -17,9 +17,10 @@ from patchbay.commands.evaluate import evaluate
 from patchbay.commands.exchange import export, import_
 from patchbay.commands.listing import list_versions
 from patchbay.commands.modularize import modularize
+from patchbay.commands.moves import history, rollback
 from patchbay.commands.patch import patch
 from patchbay.commands.predict import predict
-from patchbay.commands.promote import history, promote, rollback
+from patchbay.commands.promote import promote
 from patchbay.commands.recommend import recommend
 from patchbay.commands.serve import serve
 from patchbay.commands.show import show

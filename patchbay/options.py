@@ -38,6 +38,7 @@ home = click.option(
     help="Folder of the embedded registry [default: the server MLFLOW_TRACKING_URI if that is "
     "set, else PATCHBAY_HOME, else ./.patchbay].",
 )
+alias = click.option("--alias", default="champion", show_default=True, help="The alias to move.")
 threads = click.option(
     "--threads",
     type=click.IntRange(1, 256),

@@ -1,4 +1,4 @@
-"""``patchbay promote``, ``rollback`` and ``history``: an alias moves through a gate, and back."""
+"""``patchbay promote``: an alias moves to a version, through a gate."""
 
 from __future__ import annotations
 
@@ -9,27 +9,22 @@ import click
 
 from modularizer.settings import GateSettings
 from patchbay import options
-from patchbay.console import emit, facts, say, table
+from patchbay.console import emit, say
+from patchbay.gate_view import show_judgement
 from patchbay.session import load_splits, open_registry
 
 if TYPE_CHECKING:
-    from modularizer.gate import Verdict
     from patchbay.gating import Judgement
-    from registry.history import Move
     from registry.registry import Registry
     from registry.version import UnreadVersion, Version
 
 REFUSED = 4
 """Exit code where the gate refuses; as of `patchbay patch` where nothing gains."""
 
-alias_option = click.option(
-    "--alias", default="champion", show_default=True, help="The alias to move."
-)
-
 
 @click.command(short_help="Move an alias to a version, through a gate.")
 @click.argument("model")
-@alias_option
+@options.alias
 @options.optional_splits
 @click.option(
     "--split",
@@ -79,7 +74,7 @@ def promote(
         settings = GateSettings(**thresholds)
         judged = _judge(registry, version, current, source, split, size, data_seed, settings)
         if not as_json:
-            _show_judgement(version, judged, settings)
+            show_judgement(version, judged, settings)
     refused = judged is not None and not judged.passed
     if not refused or force:
         registry.promote(
@@ -110,59 +105,6 @@ def promote(
         raise SystemExit(REFUSED)
 
 
-@click.command(short_help="Move an alias back to the version before.")
-@click.argument("name")
-@alias_option
-@click.option("--reason", default="", metavar="TEXT", help="Why, for the record.")
-@options.home
-@options.as_json
-def rollback(name: str, alias: str, reason: str, home: Path | None, as_json: bool) -> None:
-    """Point an alias of the model NAME at the version that it stood for before.
-
-    Once more goes back once more, through all that `patchbay history NAME` shows.
-    """
-    registry = open_registry(home, reads_only=True)
-    came_from, version = registry.rollback(_bare(name), alias, reason=reason.strip())
-    if as_json:
-        emit({"uri": version.uri, "alias": alias, "previous": came_from.uri})
-        return
-    say(f"models:/{version.name}@{alias} is {version.uri} again, back from {came_from.uri}")
-
-
-@click.command(short_help="Show who moved which alias when, why and by which evidence.")
-@click.argument("name")
-@click.option("--alias", help="Of this alias alone.")
-@options.home
-@options.as_json
-def history(name: str, alias: str | None, home: Path | None, as_json: bool) -> None:
-    """Show the moves of the aliases of the model NAME, the oldest first."""
-    registry = open_registry(home, reads_only=True)
-    moves = registry.history(_bare(name), alias)
-    if as_json:
-        emit([_move_as_json(move) for move in moves])
-        return
-    if not moves:
-        say(f"No alias of {_bare(name)} was moved yet.")
-        return
-    table(
-        f"Moves of the aliases of {_bare(name)}",
-        ("when (UTC)", "alias", "what", "version", "who", "gate", "why"),
-        [
-            (
-                f"{move.when:%Y-%m-%d %H:%M:%S}",
-                move.alias,
-                move.action + ("" if move.is_done else " (not done)"),
-                f"{move.before or 'none'} > {move.after or 'none'}",
-                move.who,
-                _gate(move),
-                move.reason,
-            )
-            for move in moves
-        ],
-        left=7,
-    )
-
-
 def _judge(
     registry: Registry,
     version: Version,
@@ -181,67 +123,6 @@ def _judge(
     return judge_by_images(registry, version, current, data, split, settings)
 
 
-def _show_judgement(version: Version, judged: Judgement, settings: GateSettings) -> None:
-    against = judged.compared_with or "nothing in use yet"
-    facts(
-        f"The gate for {version.uri}",
-        [
-            ("judged by", judged.basis),
-            ("compared with", against),
-            ("asked for", _thresholds(settings)),
-        ],
-    )
-    if judged.verdict is not None:
-        _show_verdict(judged.verdict)
-    for reason in judged.reasons:
-        say(f"Refused: {reason}.")
-    if judged.passed:
-        say("Passed.")
-
-
-def _thresholds(settings: GateSettings) -> str:
-    test = "bootstrap interval" if settings.gain_test == "bootstrap" else "McNemar's exact test"
-    return (
-        f"a gain of each patched class over the weak model by the {test} (alpha "
-        f"{settings.alpha:g}), losses of {settings.max_loss:g} at most"
-    )
-
-
-def _show_verdict(verdict: Verdict) -> None:
-    rows = [
-        (
-            f"F1 of {one.name}",
-            str(one.images),
-            f"{one.weak_f1:.3f}",
-            _or_dash(one.current_f1),
-            f"{one.f1:.3f}",
-            f"{one.gain_low:+.3f} to {one.gain_high:+.3f}",
-            f"{one.p_value:.2g}",
-        )
-        for one in verdict.classes
-    ]
-    rows.append(
-        (
-            "accuracy on the others",
-            str(verdict.others_images),
-            _or_dash(verdict.weak_others_accuracy),
-            _or_dash(verdict.current_others_accuracy),
-            _or_dash(verdict.others_accuracy),
-            "",
-            "",
-        )
-    )
-    table(
-        f"{verdict.fixed} answers fixed, {verdict.broken} broken",
-        ("", "images", "weak", "in use", "this one", "gain over weak", "McNemar p"),
-        rows,
-    )
-
-
-def _or_dash(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
 def _tell_nothing_moved(version: Version, alias: str, *, as_json: bool) -> None:
     if as_json:
         emit(
@@ -257,33 +138,3 @@ def _tell_nothing_moved(version: Version, alias: str, *, as_json: bool) -> None:
         )
         return
     say(f"models:/{version.name}@{alias} is {version.uri} already")
-
-
-def _gate(move: Move) -> str:
-    if move.verdict is None:
-        return ""
-    if move.forced:
-        return "refused, forced"
-    return "passed" if move.verdict.get("passed") else "refused"
-
-
-def _move_as_json(move: Move) -> dict[str, Any]:
-    return {
-        "name": move.name,
-        "alias": move.alias,
-        "action": move.action,
-        "before": move.before,
-        "after": move.after,
-        "who": move.who,
-        "when": move.when.isoformat(),
-        "reason": move.reason,
-        "forced": move.forced,
-        "gate": move.verdict,
-        "run_id": move.run_id,
-        "done": move.is_done,
-    }
-
-
-def _bare(name: str) -> str:
-    """A name as it is, also where ``models:/NAME`` was given."""
-    return name.removeprefix("models:/")

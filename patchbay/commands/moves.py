@@ -1,0 +1,98 @@
+"""``patchbay rollback`` and ``history``: an alias goes back a step, and all its moves are shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from patchbay import options
+from patchbay.console import emit, say, table
+from patchbay.session import open_registry
+
+if TYPE_CHECKING:
+    from registry.history import Move
+
+
+@click.command(short_help="Move an alias back to the version before.")
+@click.argument("name")
+@options.alias
+@click.option("--reason", default="", metavar="TEXT", help="Why, for the record.")
+@options.home
+@options.as_json
+def rollback(name: str, alias: str, reason: str, home: Path | None, as_json: bool) -> None:
+    """Point an alias of the model NAME at the version that it stood for before.
+
+    Once more goes back once more, through all that `patchbay history NAME` shows.
+    """
+    registry = open_registry(home, reads_only=True)
+    came_from, version = registry.rollback(_bare(name), alias, reason=reason.strip())
+    if as_json:
+        emit({"uri": version.uri, "alias": alias, "previous": came_from.uri})
+        return
+    say(f"models:/{version.name}@{alias} is {version.uri} again, back from {came_from.uri}")
+
+
+@click.command(short_help="Show who moved which alias when, why and by which evidence.")
+@click.argument("name")
+@click.option("--alias", help="Of this alias alone.")
+@options.home
+@options.as_json
+def history(name: str, alias: str | None, home: Path | None, as_json: bool) -> None:
+    """Show the moves of the aliases of the model NAME, the oldest first."""
+    registry = open_registry(home, reads_only=True)
+    moves = registry.history(_bare(name), alias)
+    if as_json:
+        emit([_move_as_json(move) for move in moves])
+        return
+    if not moves:
+        say(f"No alias of {_bare(name)} was moved yet.")
+        return
+    table(
+        f"Moves of the aliases of {_bare(name)}",
+        ("when (UTC)", "alias", "what", "version", "who", "gate", "why"),
+        [
+            (
+                f"{move.when:%Y-%m-%d %H:%M:%S}",
+                move.alias,
+                move.action + ("" if move.is_done else " (not done)"),
+                f"{move.before or 'none'} > {move.after or 'none'}",
+                move.who,
+                _gate(move),
+                move.reason,
+            )
+            for move in moves
+        ],
+        left=7,
+    )
+
+
+def _gate(move: Move) -> str:
+    if move.verdict is None:
+        return ""
+    if move.forced:
+        return "refused, forced"
+    return "passed" if move.verdict.get("passed") else "refused"
+
+
+def _move_as_json(move: Move) -> dict[str, Any]:
+    return {
+        "name": move.name,
+        "alias": move.alias,
+        "action": move.action,
+        "before": move.before,
+        "after": move.after,
+        "who": move.who,
+        "when": move.when.isoformat(),
+        "reason": move.reason,
+        "forced": move.forced,
+        "gate": move.verdict,
+        "run_id": move.run_id,
+        "done": move.is_done,
+    }
+
+
+def _bare(name: str) -> str:
+    """A name as it is, also where ``models:/NAME`` was given."""
+    return name.removeprefix("models:/")
