@@ -45,8 +45,10 @@ def test_a_patch_that_changes_nothing_gains_nothing(test: str) -> None:
     settings = GateSettings.model_validate({"gain_test": test})
     verdict = judge_promotion(answers(WEAK), ("cat",), current=None, settings=settings)
     assert not verdict.passed
-    (reason,) = verdict.reasons
-    assert "cat is not shown to gain over the weak model (F1 0.667 > 0.667" in reason
+    assert verdict.reasons == (
+        "class cat is not shown to gain over the weak model (F1 0.667 > 0.667, 100 images): "
+        "that is no gain",
+    )
 
 
 @pytest.mark.parametrize("test", ["bootstrap", "mcnemar"])
@@ -55,7 +57,17 @@ def test_a_gain_that_may_be_chance_is_refused(test: str) -> None:
     nearly[:4:2] = 0  # two cats more
     settings = GateSettings.model_validate({"gain_test": test})
     verdict = judge_promotion(answers(nearly), ("cat",), current=None, settings=settings)
-    assert "reaches 0" in verdict.reasons[0] or "p = 0.5" in verdict.reasons[0]
+    (cat,) = verdict.classes
+    interval = f"{cat.gain_low:+.3f} to {cat.gain_high:+.3f}"
+    why = {
+        "bootstrap": f"the interval of the gain, {interval}, reaches 0",
+        "mcnemar": "p = 0.5, at most 0.05 is asked for",
+    }
+    assert cat.gain_low <= 0 < 104 / 152 - 2 / 3 < cat.gain_high
+    assert verdict.reasons == (
+        "class cat is not shown to gain over the weak model (F1 0.667 > 0.684, 100 images): "
+        + why[test],
+    )
     generous = GateSettings.model_validate({"gain_test": test, "alpha": 0.5})
     assert judge_promotion(answers(nearly), ("cat",), current=None, settings=generous).passed
 
@@ -85,8 +97,11 @@ def test_what_the_others_may_lose_is_exact(ships: int, passes: bool) -> None:
     )
     assert verdict.passed is passes
     assert verdict.others_accuracy == 1 - ships / 200
-    if not passes:
-        assert "lose 0.015 of their accuracy against the weak model" in verdict.reasons[0]
+    lost = (
+        "the other classes lose 0.015 of their accuracy against the weak model (1.000 > 0.985); "
+        "0.01 may be lost"
+    )
+    assert verdict.reasons == (() if passes else (lost,))
     lenient = GateSettings(max_loss=ships / 200)
     assert judge_promotion(
         answers(ships_called_cats(ships)), ("cat",), current=None, settings=lenient
@@ -96,26 +111,36 @@ def test_what_the_others_may_lose_is_exact(ships: int, passes: bool) -> None:
 def test_what_counts_is_the_model_in_use_where_there_is_one() -> None:
     weak = ships_called_cats(40, WEAK)
     verdict = judge_promotion(
-        answers(ships_called_cats(10), weak), ("cat",), current=LABELS, settings=DEFAULT
+        answers(ships_called_cats(10), weak),
+        ("cat",),
+        current=LABELS,
+        settings=DEFAULT,
     )
     assert verdict.weak_others_accuracy == 0.8
     assert verdict.others_accuracy == 0.95
     assert verdict.current_others_accuracy == 1
     assert not verdict.passed
-    assert any("others" in r or "other classes lose 0.050" in r for r in verdict.reasons)
-    assert any("cat loses 0.048 of its F1 against the model in use" in r for r in verdict.reasons)
+    assert verdict.reasons == (
+        "class cat loses 0.048 of its F1 against the model in use (1.000 > 0.952); "
+        "0.01 may be lost",
+        "the other classes lose 0.050 of their accuracy against the model in use "
+        "(1.000 > 0.950); 0.01 may be lost",
+    )
     assert (verdict.fixed, verdict.broken) == (0, 10)
 
 
 def test_the_same_model_again_passes() -> None:
-    assert judge_promotion(answers(LABELS), ("cat",), current=LABELS, settings=DEFAULT).passed
+    verdict = judge_promotion(answers(LABELS), ("cat",), current=LABELS, settings=DEFAULT)
+    assert verdict.passed
 
 
 def test_every_patch_has_to_gain_on_its_own() -> None:
     verdict = judge_promotion(answers(LABELS), ("cat", "ship"), current=None, settings=DEFAULT)
     assert [one.gains for one in verdict.classes] == [True, False]
-    (reason,) = verdict.reasons
-    assert reason.startswith("class ship is not shown to gain")
+    assert verdict.reasons == (
+        "class ship is not shown to gain over the weak model (F1 1.000 > 1.000, 100 images): "
+        "that is no gain",
+    )
 
 
 def test_where_every_class_is_patched_there_are_no_others() -> None:
