@@ -197,7 +197,8 @@ class GateSettings(BaseModel):
         ge=0,
         le=1,
         description="what may be lost against the model in use, or against the weak model where "
-        "there is none: of the accuracy on the other classes, and of a patched class's F1",
+        "there is none: of the F1 of a class that either patches, and of the accuracy on "
+        "the others",
     )
     gain_test: Literal["bootstrap", "mcnemar"] = Field(
         "bootstrap",

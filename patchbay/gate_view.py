@@ -52,6 +52,18 @@ def _show_verdict(verdict: Verdict) -> None:
         )
         for one in verdict.classes
     ]
+    rows += [
+        (
+            f"F1 of {one.name}, patched by the one in use alone",
+            str(one.images),
+            f"{one.weak_f1:.3f}",
+            f"{one.current_f1:.3f}",
+            f"{one.f1:.3f}",
+            "",
+            "",
+        )
+        for one in verdict.lost_patches
+    ]
     rows.append(
         (
             "accuracy on the others",

@@ -13,7 +13,7 @@ from registry.version import UnreadVersion, Version
 if TYPE_CHECKING:
     from modularizer.answers import Answers
     from modularizer.datasets.data_splits import DataSplits
-    from modularizer.gate import Verdict
+    from modularizer.gate import InUse, Verdict
     from modularizer.metrics import Labels
     from modularizer.settings import GateSettings
     from registry.registry import Registry
@@ -151,16 +151,18 @@ def _compared(
 
     compared_with = None if current is None else current.uri
     try:
-        said = None if current is None else _said_in_use(current, version, answers_of)
+        in_use = None if current is None else _in_use(current, version, answers_of)
     except _NotComparableError as reason:
         return Judgement(None, (str(reason),), basis, compared_with)
-    verdict = judge_promotion(answers, version.patched_classes, current=said, settings=settings)
+    verdict = judge_promotion(answers, version.patched_classes, current=in_use, settings=settings)
     return Judgement(verdict, verdict.reasons, basis, compared_with)
 
 
-def _said_in_use(
+def _in_use(
     current: Version | UnreadVersion, version: Version, answers_of: Callable[[Version], Labels]
-) -> Labels:
+) -> InUse:
+    from modularizer.gate import InUse
+
     unreadable = (
         f"{current.uri}, which is in use, can't be read, so nothing can be compared with it"
     )
@@ -174,7 +176,7 @@ def _said_in_use(
             f"it {' and '.join(found)}, so it can't be compared with {current.uri}, which is in use"
         )
     try:
-        return answers_of(current)
+        return InUse(answers_of(current), current.patched_classes)
     except (BundleError, NotFoundError) as error:
         raise _NotComparableError(f"{unreadable}: {error}") from error
 

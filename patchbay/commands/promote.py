@@ -55,10 +55,10 @@ def promote(
     """Point an alias at MODEL, if it is better than what is in use.
 
     A patched model is judged with the version that the alias stands for now, on the same images:
-    each patched class has to gain over the weak model, and neither other classes nor patched ones
-    may lose more than --max-loss. Without --data it is judged by the evidence that was stored
-    with both versions. What is refused stays where it is (exit code 4). Models of other kinds
-    have no gate. Every move is on record: `patchbay history`.
+    each patched class has to gain over the weak model, and neither classes that either of the two
+    patches nor the others may lose more than --max-loss. Without --data it is judged by the
+    evidence that was stored with both versions. What is refused stays where it is (exit code 4).
+    Models of other kinds have no gate. Every move is on record: `patchbay history`.
     """
     options.require_data(source, "split")
     if force and not reason.strip():

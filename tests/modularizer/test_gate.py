@@ -6,7 +6,7 @@ from scipy.stats import binomtest
 
 from modularizer.answers import Answers
 from modularizer.errors import DataError
-from modularizer.gate import judge_promotion
+from modularizer.gate import InUse, LostPatch, judge_promotion
 from modularizer.metrics import Labels
 from modularizer.settings import GateSettings
 
@@ -113,7 +113,7 @@ def test_what_counts_is_the_model_in_use_where_there_is_one() -> None:
     verdict = judge_promotion(
         answers(ships_called_cats(10), weak),
         ("cat",),
-        current=LABELS,
+        current=InUse(LABELS, ("cat",)),
         settings=DEFAULT,
     )
     assert verdict.weak_others_accuracy == 0.8
@@ -130,8 +130,47 @@ def test_what_counts_is_the_model_in_use_where_there_is_one() -> None:
 
 
 def test_the_same_model_again_passes() -> None:
-    verdict = judge_promotion(answers(LABELS), ("cat",), current=LABELS, settings=DEFAULT)
+    verdict = judge_promotion(
+        answers(LABELS), ("cat",), current=InUse(LABELS, ("cat",)), settings=DEFAULT
+    )
     assert verdict.passed
+    assert verdict.lost_patches == ()
+
+
+@pytest.mark.parametrize(("ships", "passes"), [(1, True), (2, False)])
+def test_a_class_that_the_model_in_use_alone_patches_keeps_its_f1(ships: int, passes: bool) -> None:
+    # two ships missed are .0101 of their F1, but just .01 of the accuracy on ships and dogs
+    patched = LABELS.copy()
+    patched[200 : 200 + ships] = 1
+    verdict = judge_promotion(
+        answers(patched), ("cat",), current=InUse(LABELS, ("cat", "ship")), settings=DEFAULT
+    )
+    assert [one.name for one in verdict.classes] == ["cat"]
+    f1 = (200 - 2 * ships) / (200 - ships)
+    assert verdict.lost_patches == (
+        LostPatch("ship", images=100, weak_f1=1, f1=f1, current_f1=1),  # and no gain is asked
+    )
+    assert (verdict.others_images, verdict.others_accuracy) == (100, 1)
+    assert verdict.passed is passes
+    lost = (
+        "class ship, patched by the one in use alone, loses 0.010 of its F1 against the model in "
+        "use (1.000 > 0.990); 0.01 may be lost"
+    )
+    assert verdict.reasons == (() if passes else (lost,))
+    assert verdict.as_json()["lost_patches"][0]["f1"] == f1
+
+
+def test_where_each_class_is_patched_by_one_of_both_there_are_no_others() -> None:
+    verdict = judge_promotion(
+        answers(LABELS), ("cat",), current=InUse(WEAK, ("ship", "dog")), settings=DEFAULT
+    )
+    assert verdict.passed
+    assert [(one.name, one.current_f1) for one in verdict.lost_patches] == [
+        ("ship", 1),
+        ("dog", 0.8),
+    ]
+    assert (verdict.others_images, verdict.others_accuracy) == (0, None)
+    assert verdict.current_others_accuracy is None
 
 
 def test_every_patch_has_to_gain_on_its_own() -> None:
@@ -156,7 +195,11 @@ def test_images_without_the_class_are_one_clear_error() -> None:
     with pytest.raises(DataError, match="need images of class 0"):
         judge_promotion(few, ("cat",), current=None, settings=DEFAULT)
     with pytest.raises(DataError, match="expected 300 answers"):
-        judge_promotion(answers(LABELS), ("cat",), current=LABELS[:5], settings=DEFAULT)
+        judge_promotion(answers(LABELS), ("cat",), current=InUse(LABELS[:5], ()), settings=DEFAULT)
+    with pytest.raises(DataError, match="no class 'eel' here; the classes are cat, dog, ship"):
+        judge_promotion(
+            answers(LABELS), ("cat",), current=InUse(LABELS, ("eel",)), settings=DEFAULT
+        )
 
 
 def test_answers_come_back_as_they_went_in() -> None:

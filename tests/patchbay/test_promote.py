@@ -5,11 +5,14 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from modularizer.answers import Answers
+from modularizer.settings import GateSettings
+from patchbay.gating import judge_by_evidence
 from registry.registry import Registry
 from tests.patchbay.running import Ran, Shop, run_command
 from tests.registry.conftest import CLASS_NAMES, make_decomposition, make_patched, make_trained
@@ -18,24 +21,33 @@ LABELS = np.repeat(np.arange(3), 100)
 WEAK = np.where((LABELS == 0) & (np.arange(300) % 2 == 0), 1, LABELS)  # half of "zero" is missed
 GOOD = LABELS
 HARMFUL = np.where((LABELS == 2) & (np.arange(300) % 10 == 0), 0, LABELS)
+TWO_MISSED = np.where((LABELS == 1) & (np.arange(300) % 50 == 0), 2, LABELS)  # traffic lights
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Patched models whose stored answers are known: good, useless, harmful, and one without."""
+    """Patched models whose stored answers are known: good, useless, harmful, and one without.
+
+    Version 7 patches another class than the others.
+    """
     home = tmp_path_factory.mktemp("gated") / "home"
     registry = Registry.open(home)
     strong = make_trained("strong")
     strong_uri = registry.add_classifier(strong)
     weak_uri = registry.add_classifier(make_trained("weak", kind="weak", seed=1))
     record = make_decomposition("strong", strong.classifier)
-    zero, *_ = registry.add_decomposition(record, strong_uri=strong_uri)
-    for patched in (GOOD, WEAK, HARMFUL, None, GOOD):
+    zero, traffic_light, _ = registry.add_decomposition(record, strong_uri=strong_uri)
+
+    def add(module: str, patched: np.ndarray | None, **changes: Any) -> None:
         answers = None if patched is None else Answers(CLASS_NAMES, LABELS, WEAK, patched).as_json()
-        made = replace(make_patched("fixed", weak_uri, zero), evidence={"answers": answers})
-        registry.add_patched(made)
-    elsewhere = replace(made.provenance, data_fingerprint="cd" * 32)
-    registry.add_patched(replace(made, provenance=elsewhere))
+        made = replace(make_patched("fixed", weak_uri, module), evidence={"answers": answers})
+        registry.add_patched(replace(made, provenance=replace(made.provenance, **changes)))
+
+    for patched in (GOOD, WEAK, HARMFUL, None, GOOD):
+        add(zero, patched)
+    add(zero, GOOD, data_fingerprint="cd" * 32)
+    add(traffic_light, GOOD)
+    add(zero, TWO_MISSED)
     return home
 
 
@@ -97,11 +109,53 @@ def test_the_version_in_use_is_what_a_patch_is_compared_with(home: Path) -> None
     harmful = run(home, "promote", "models:/fixed/3", "--json").json["gate"]
     assert harmful["compared_with"] == "models:/fixed/1"
     assert harmful["classes"][0]["current_f1"] == 1
-    assert any("against the model in use" in reason for reason in harmful["reasons"])
+    assert harmful["reasons"] == [
+        "class zero loses 0.048 of its F1 against the model in use (1.000 > 0.952); "
+        "0.01 may be lost",
+        "the other classes lose 0.050 of their accuracy against the model in use "
+        "(1.000 > 0.950); 0.01 may be lost",
+    ]
     assert run(home, "promote", "models:/fixed/5").code == 0  # no worse, and gains on its own
     other_images = run(home, "promote", "models:/fixed/6", "--json")
     assert other_images.code == 4
     assert "is of other images" in other_images.json["gate"]["reasons"][0]
+
+
+@pytest.mark.usefixtures("nothing_in_use")
+def test_what_the_version_in_use_alone_patches_is_compared_by_f1(home: Path) -> None:
+    assert run(home, "promote", "models:/fixed/7").code == 0
+    ran = run(home, "promote", "models:/fixed/8", "--json")
+    assert ran.code == 4
+    gate = ran.json["gate"]
+    assert gate["reasons"] == [
+        "class traffic light, patched by the one in use alone, loses 0.010 of its F1 against the "
+        "model in use (1.000 > 0.990); 0.01 may be lost"
+    ]
+    (lost,) = gate["lost_patches"]
+    assert lost == {
+        "name": "traffic light",
+        "images": 100,
+        "weak_f1": 0.8,
+        "f1": 196 / 198,
+        "current_f1": 1.0,
+    }
+    assert (gate["others_images"], gate["others_accuracy"]) == (100, 1)
+    shown = run(home, "promote", "models:/fixed/8").out
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert "F1 of traffic light, patched by the one in use alone 100 0.800 1.000 0.990" in lines
+    assert run(home, "promote", "models:/fixed/1").code == 0  # does without that patch as well
+
+
+@pytest.mark.usefixtures("nothing_in_use")
+def test_a_model_in_use_of_other_classes_can_t_be_compared_with(home: Path) -> None:
+    registry = Registry.open(home)
+    version = registry.find("models:/fixed/1")
+    other = replace(version, version=9, class_names=("zero", "eel", "traffic light"))
+    judged = judge_by_evidence(registry, version, other, GateSettings())
+    assert judged.reasons == (
+        "it lacks eel and adds a/b, so it can't be compared with models:/fixed/9, which is in use",
+    )
+    assert (judged.passed, judged.verdict, judged.compared_with) == (False, None, other.uri)
 
 
 @pytest.mark.usefixtures("nothing_in_use")
