@@ -52,7 +52,10 @@ def test_every_line_of_the_page_does_what_the_page_says(
     assert "models:/fixed@champion is now models:/fixed/2" in told(
         "patchbay promote models:/fixed/2"
     )
-    assert "from models:/fixed/2" in told("patchbay promote models:/fixed/1 --force")
+    forced = told("patchbay promote models:/fixed/1 --force")
+    assert "F1 of 4, patched by the one in use alone" in forced
+    assert "Refused: class 4, patched by the one in use alone, loses" in forced
+    assert "from models:/fixed/2" in forced
     assert "is models:/fixed/2 again" in told("patchbay rollback")
     last = run_command("history", "fixed", "--json").json
     assert [(one["action"], one["before"], one["after"]) for one in last] == [
