@@ -54,7 +54,7 @@ def store_diagnosis(store: Store, version: Version, record: DiagnosedVersion) ->
         with TemporaryDirectory(prefix="patchbay-") as temporary:
             file = Path(temporary, DIAGNOSIS_FILE)
             file.write_bytes(document)
-            store.client.log_artifact(run.run_id, str(file))
+            run.upload_files([file])
             run.upload_pictures(save_diagnosis_pictures(record.diagnosis, Path(temporary)))
     return run.run_id
 

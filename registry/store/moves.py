@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from registry.history import ACTIONS, Action, Move
@@ -62,7 +64,10 @@ def recorded_move(
         tags[_VERDICT] = summary
     with run_log(store, f"{version.name}@{alias}", version.kind, action, tags) as run:
         if verdict is not None:
-            store.client.log_dict(run.run_id, dict(verdict), VERDICT_FILE)
+            with TemporaryDirectory(prefix="patchbay-") as temporary:
+                file = Path(temporary, VERDICT_FILE)
+                file.write_text(json.dumps(verdict, indent=2))
+                run.upload_files([file])
         run.log_lineage(inputs=_read(before, after), outputs=[])
         store.on_step(Step.MOVE_RECORDED)
         yield

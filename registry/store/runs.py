@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -18,6 +18,7 @@ from registry.bundles.manifest import PICTURES_FOLDER, AnyManifest, Kind, Origin
 from registry.model_page import description, parameters, title
 from registry.owner import this_process
 from registry.steps import Step
+from registry.store.artifacts import list_names, upload_file, upload_folder
 from registry.store.client import Store, error_code
 from registry.store.patience import create_once
 from registry.version import OWNER_TAG, TAG_PREFIX
@@ -168,8 +169,13 @@ class RunLog:
         )
 
     def upload(self, bundle: Bundle, model_id: str) -> None:
-        """Copy a bundle's files to a LoggedModel."""
-        self.store.client.log_model_artifacts(model_id, str(bundle.folder))
+        """Copy a bundle's files to a LoggedModel.
+
+        Raises:
+            BundleError: if the store names a place for them where files may not lie.
+        """
+        location = str(self.store.client.get_logged_model(model_id).artifact_location)
+        upload_folder(self.store, location, bundle.folder)
 
     def _create_logged_model(self, *, tags: Mapping[str, str], **arguments: Any) -> str:
         client, experiment_id = self.store.client, self.store.experiment_id
@@ -195,21 +201,28 @@ class RunLog:
             logger.debug("could not mark %s as failed", model_id, exc_info=True)
 
     def upload_pictures(self, pictures: Sequence[Path]) -> None:
-        """Files beside the run, in its ``pictures`` folder."""
-        for picture in pictures:
-            self.store.client.log_artifact(self.run_id, str(picture), PICTURES_FOLDER)
+        """Files beside the run, in its ``pictures`` folder; raises as `upload`."""
+        self.upload_files(pictures, PICTURES_FOLDER)
+
+    def upload_files(self, files: Sequence[Path], folder: str = "") -> None:
+        """Files beside the run, under their own names; raises as `upload`."""
+        location = self._location() if files else ""
+        for file in files:
+            upload_file(self.store, location, file, folder)
 
     def list_pictures(self) -> list[str]:
         """The names of the files in the run's ``pictures`` folder, sorted; none if it is gone."""
         from mlflow.exceptions import MlflowException
 
         try:
-            found = self.store.client.list_artifacts(self.run_id, PICTURES_FOLDER)
+            return list_names(self.store, self._location(), PICTURES_FOLDER)
         except MlflowException as error:
             if error_code(error) != "RESOURCE_DOES_NOT_EXIST":
                 raise
             return []
-        return sorted(PurePosixPath(one.path).name for one in found if not one.is_dir)
+
+    def _location(self) -> str:
+        return str(self.store.client.get_run(self.run_id).info.artifact_uri)
 
     def log_in_batches(self, metrics: Sequence[Any]) -> None:
         """MLflow's ``Metric`` entities, as many at once as it takes."""

@@ -18,8 +18,8 @@ from patchbay.candidates import fitting_modules
 from patchbay.commands.patch import NO_GAIN
 from registry.bundles.cache import BundleCache
 from registry.registry import Registry
-from registry.store.artifacts import _local_folder
 from registry.store.client import open_store
+from registry.store.places import Folder, place_of
 from tests.patchbay.running import NET, Ran, Shop, run_command
 from tests.patchbay.test_wrong_input import refused
 
@@ -202,9 +202,9 @@ def files_gone(shop: Shop, *uris: str) -> Iterator[None]:
     moved = []
     for uri in uris:
         model = store.client.get_logged_model(registry.find(uri).model_id)
-        folder = _local_folder(model.artifact_location)
-        assert folder is not None
-        moved.append((folder, folder.with_name("elsewhere")))
+        place = place_of(store.tracking_uri, model.artifact_location)
+        assert isinstance(place, Folder)
+        moved.append((place.path, place.path.with_name("elsewhere")))
     try:
         for folder, elsewhere in moved:
             folder.rename(elsewhere)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from mlflow import MlflowClient
 
 from registry.errors import RegistryError, StoreError
 from registry.registry import Registry
+from registry.store.artifacts import upload_folder
+from registry.store.client import Store
 from registry.store.fetching import fetch_bundle
 from tests.registry.conftest import make_decomposition, make_patched, make_trained
 
@@ -67,7 +70,7 @@ def test_an_interruption_while_files_are_copied_marks_the_model_as_failed(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(MlflowClient, "log_model_artifacts", fail)
+        patch.setattr("registry.store.runs.upload_folder", fail)
         with pytest.raises(KeyboardInterrupt):
             registry.add_classifier(make_trained(fresh_name))
     assert models_of(registry, newest_run(registry).info.run_id) == ["FAILED"]
@@ -99,17 +102,13 @@ def test_a_decomposition_that_fails_on_its_last_class_registers_none(
 def test_a_file_that_is_lost_on_the_way_is_noticed_before_there_is_a_version(
     registry: Registry, fresh_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = MlflowClient.log_model_artifacts
-
-    def lossy(client: Any, model_id: str, local_dir: str) -> None:
-        from pathlib import Path
-
-        weights = Path(local_dir, "weights.safetensors")
+    def lossy(store: Store, location: str, folder: Path) -> None:
+        weights = folder / "weights.safetensors"
         weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
-        original(client, model_id, local_dir)
+        upload_folder(store, location, folder)
 
     with monkeypatch.context() as patch:
-        patch.setattr(MlflowClient, "log_model_artifacts", lossy)
+        patch.setattr("registry.store.runs.upload_folder", lossy)
         with pytest.raises(RegistryError, match="was not stored as it is"):
             registry.add_classifier(make_trained(fresh_name))
     assert [v for v in registry.versions() if v.name == fresh_name] == []

@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from registry.errors import BundleError, NotFoundError, RegistryError
 from registry.registry import Registry
 from tests.registry.conftest import make_decomposition, make_patched, make_trained
+from tests.registry.store.recording import recording_server
 
 
 @pytest.fixture(autouse=True)
@@ -243,14 +244,57 @@ def test_a_downloaded_bundle_is_usable_without_patchbay(
     assert load_file(tmp_path / "weights.safetensors").keys()
 
 
-@pytest.mark.parametrize("location", ["http://127.0.0.1:9/x", "s3://nowhere/x"])
-def test_files_that_lie_where_nothing_can_be_read_are_refused(
-    registry: Registry, uri: str, location: str
-) -> None:
-    model_id = registry.find(uri).model_id
+def change_database(registry: Registry, change: str, *values: str) -> None:
     database = registry.tracking_uri.removeprefix("sqlite:///")
     with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(change, values)
+
+
+@pytest.mark.parametrize(
+    ("location", "complaint"),
+    [
+        ("http://{other}/api/2.0/mlflow-artifacts/artifacts", r"{other} are neither read"),
+        ("mlflow-artifacts://{other}/x", r"{other} are neither read"),
+        ("mlflow-artifacts:/x", "no server"),
+        ("ftp://{other}/x", r"'ftp://{other}/x' are neither read"),
+        ("s3://nowhere/x", "can.t be used"),  # without credentials for it
+    ],
+)
+def test_files_that_lie_where_nothing_can_be_read_are_refused(
+    registry: Registry,
+    uri: str,
+    location: str,
+    complaint: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "secret")
+    with recording_server() as other:
         change = "update logged_models set artifact_location = ? where model_id = ?"
-        connection.execute(change, (location, model_id))
-    with pytest.raises(RegistryError):
-        registry.load(uri)
+        model_id = registry.find(uri).model_id
+        change_database(registry, change, location.format(other=other.host), model_id)
+        with pytest.raises(RegistryError, match=complaint.format(other=other.host)):
+            registry.load(uri)
+    assert other.requests == []
+
+
+def test_models_are_not_sent_to_another_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "secret")
+    registry = Registry.open(tmp_path)
+    uri = registry.add_classifier(make_trained("model"))
+    with recording_server() as other:
+        elsewhere = f"http://{other.host}/api/2.0/mlflow-artifacts/artifacts"
+        change_database(registry, "update experiments set artifact_location = ?", elsewhere)
+        change_database(registry, "update runs set artifact_uri = ?", elsewhere)
+        for attempt in (
+            lambda: registry.add_classifier(make_trained("another")),
+            lambda: registry.promote(uri, "champion", verdict={"passed": True}),
+            lambda: registry.add_pictures(uri, [tmp_path / "a.png"]),
+            lambda: registry.pictures(registry.find(uri)),
+        ):
+            with pytest.raises(BundleError, match=f"{other.host} are neither read nor written"):
+                attempt()
+    assert other.requests == []
+    assert [version.uri for version in registry.versions()] == [uri]
+    assert registry.find(uri).aliases == ()

@@ -16,8 +16,9 @@ from urllib.parse import parse_qs, urlparse
 import pytest
 
 from registry.errors import BundleError, StoreError
-from registry.store.artifacts import copy_file, list_files
+from registry.store.artifacts import copy_file, list_files, upload_file, upload_folder
 from registry.store.client import Store, import_mlflow
+from tests.registry.store.recording import recording_server
 
 ROOT = "mlflow-artifacts:/1/models/m-1/artifacts"
 PATH = "/api/2.0/mlflow-artifacts/artifacts"
@@ -26,14 +27,17 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 @contextmanager
 def server_that(answer: Answer) -> Iterator[Store]:
-    """A store whose server answers every GET so."""
+    """A store whose server answers every GET and PUT so."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
             try:
                 answer(self)
             except (BrokenPipeError, ConnectionResetError):  # the other side had enough
                 self.close_connection = True
+
+        do_PUT = do_GET  # noqa: N815
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -70,6 +74,126 @@ def endless(handler: BaseHTTPRequestHandler) -> None:
     handler.wfile.write(b'{"files": [')
     while True:
         handler.wfile.write(b'{"path": "a", "is_dir": false, "file_size": 1},' * 1000)
+
+
+Access = Callable[[Store, str, Path], object]
+
+
+def upload_all(store: Store, location: str, folder: Path) -> None:
+    (folder / "out").mkdir()
+    (folder / "out" / "weights").write_bytes(b"weights")
+    upload_folder(store, location, folder / "out")
+
+
+def upload_one(store: Store, location: str, folder: Path) -> None:
+    (folder / "a.png").write_bytes(b"picture")
+    upload_file(store, location, folder / "a.png", "pictures")
+
+
+every_access = pytest.mark.parametrize(
+    "access",
+    [
+        lambda store, location, _: list_files(store, location),
+        lambda store, location, folder: copy_file(
+            store, location, "weights", folder / "a", size_bytes=7
+        ),
+        upload_all,
+        upload_one,
+    ],
+)
+
+
+@every_access
+@pytest.mark.parametrize(
+    "location",
+    [
+        "mlflow-artifacts://{other}/1/models",
+        "http://{other}/api/2.0/mlflow-artifacts/artifacts/1",
+        "http://{own}@{other}/api/2.0/mlflow-artifacts/artifacts/1",
+        "https://{own}/api/2.0/mlflow-artifacts/artifacts/1",
+    ],
+)
+def test_another_server_is_sent_nothing(
+    access: Access, location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "secret")
+    with server_that(listing()) as store, recording_server() as other:
+        named = location.format(own=urlparse(store.tracking_uri).netloc, other=other.host)
+        with pytest.raises(BundleError, match=r"127\.0\.0\.1:\d+ are neither read nor written"):
+            access(store, named, tmp_path)
+    assert other.requests == []
+
+
+@every_access
+def test_a_host_in_front_of_the_stores_own_is_sent_nothing(
+    access: Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "secret")
+    asked = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(handler.headers["Authorization"])
+        send(handler, b'{"a":1}')
+
+    with server_that(answer) as store, recording_server() as other:
+        own = urlparse(store.tracking_uri).netloc  # urllib3 and urllib differ in whose address
+        location = f"http://{other.host}\\@{own}/api/2.0/mlflow-artifacts/artifacts/1"
+        access(store, location, tmp_path)
+    assert other.requests == []
+    assert asked == ["Bearer secret"]
+
+
+@every_access
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_way_to_another_server_is_not_followed(
+    access: Access, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "secret")
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        handler.send_header("Location", f"http://{other.host}/")
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    with (
+        recording_server() as other,
+        server_that(answer) as store,
+        pytest.raises((BundleError, StoreError), match=f"{status}, which leads to another"),
+    ):
+        access(store, ROOT, tmp_path)
+    assert other.requests == []
+
+
+def test_a_folder_is_sent_file_by_file(tmp_path: Path) -> None:
+    asked = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        asked.append((handler.command, handler.path, handler.headers["Content-Length"]))
+        if len(asked) == 1:
+            handler.send_error(503)  # it is tried again
+        else:
+            send(handler, b"{}")
+
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a b.png").write_bytes(b"picture")
+    (tmp_path / "weights").write_bytes(b"many weights")
+    with server_that(answer) as store:
+        upload_folder(store, ROOT, tmp_path)
+    assert len(asked) == 3
+    assert sorted(asked[1:]) == [
+        ("PUT", f"{PATH}/1/models/m-1/artifacts/pictures/a%20b.png", "7"),
+        ("PUT", f"{PATH}/1/models/m-1/artifacts/weights", "12"),
+    ]
+
+
+def test_a_server_that_takes_no_files_is_told_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"weights")
+    with (
+        server_that(lambda handler: handler.send_error(403, "no room for you")) as store,
+        pytest.raises(StoreError, match=r"weights can't be stored: the server says 403.*no room"),
+    ):
+        upload_file(store, ROOT, tmp_path / "weights")
 
 
 def test_a_listing_goes_into_folders() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from registry.registry import Registry
 from tests.patchbay.running import run_command
 from tests.registry.conftest import make_decomposition, make_patched, make_trained
 from tests.registry.store.proxy import Way, way_to
+from tests.registry.store.recording import Recording, recording_server
 from tests.registry.store.servers import Server
 
 pytestmark = pytest.mark.slow  # the server takes some 10 s to start
@@ -142,6 +145,47 @@ def test_what_somebody_changed_on_the_server_is_refused(
         remote.load(uri)
     weights.write_bytes(raw)
     assert remote.load(uri).version.uri == uri
+
+
+@pytest.fixture
+def elsewhere(sqlite_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recording]:
+    """A server to which the MLflow server's database comes to point; and there is a token."""
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "secret")
+    with (
+        closing(sqlite3.connect(sqlite_server.artifacts.with_name("server.db"))) as database,
+        recording_server() as other,
+    ):
+        location = f"http://{other.host}/api/2.0/mlflow-artifacts/artifacts"
+        kept = {}
+        for table, key, column in (
+            ("experiments", "experiment_id", "artifact_location"),
+            ("logged_models", "model_id", "artifact_location"),
+        ):
+            rows = database.execute(f"select {column}, {key} from {table}").fetchall()
+            kept[f"update {table} set {column} = ? where {key} = ?"] = rows
+        with database:
+            for change, rows in kept.items():
+                database.executemany(change, [(location, key) for _, key in rows])
+        try:
+            yield other
+        finally:
+            with database:
+                for change, rows in kept.items():
+                    database.executemany(change, rows)
+
+
+def test_a_token_goes_to_the_stores_own_server_alone(
+    remote: Registry, fresh_name: str, request: pytest.FixtureRequest
+) -> None:
+    uri = remote.add_classifier(make_trained(fresh_name))
+    other: Recording = request.getfixturevalue("elsewhere")
+    for attempt in (
+        lambda: remote.load(uri),
+        lambda: remote.add_classifier(make_trained(f"{fresh_name}-more")),
+    ):
+        with pytest.raises(BundleError, match=f"http://{other.host} are neither read nor written"):
+            attempt()
+    assert other.requests == []
 
 
 @pytest.mark.parametrize(
