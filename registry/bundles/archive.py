@@ -18,6 +18,7 @@ from typing import IO, Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from registry.bundles.bundle import Bundle, read_bundle, read_manifest
+from registry.bundles.limits import require_expected
 from registry.bundles.manifest import MANIFEST_FILE, Digest, PinnedUri
 from registry.bundles.manifest_file import MAX_MANIFEST_BYTES, first_complaint
 from registry.bundles.strict_json import dump_strict_json, parse_strict_json
@@ -184,6 +185,7 @@ def _extract(
     raw = _read(archive, member(MANIFEST_FILE), MAX_MANIFEST_BYTES)
     (folder / MANIFEST_FILE).write_bytes(raw)
     manifest = read_manifest(folder / MANIFEST_FILE, digest)
+    require_expected(manifest)
     for name, stored in manifest.files.items():
         entry = member(name)
         if entry.file_size != stored.size_bytes:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from registry.bundles.limits import require_small
 from registry.bundles.manifest import MANIFEST_FILE, AnyManifest, StoredFile
 from registry.bundles.manifest_file import MAX_MANIFEST_BYTES, dump_manifest, parse_manifest
 from registry.errors import BundleError
@@ -55,8 +56,10 @@ def write_bundle(folder: Path, manifest: AnyManifest, contents: Mapping[str, byt
         contents: file name, with at most one folder in it, to bytes.
 
     Raises:
-        BundleError: if a name or a value is not a legal one.
+        BundleError: if a name or a value is not a legal one, or a file is larger than a bundle
+            takes (`registry.bundles.limits`).
     """
+    require_small({name: len(raw) for name, raw in contents.items()})
     files = {
         name: StoredFile(sha256=hashlib.sha256(raw).hexdigest(), size_bytes=len(raw))
         for name, raw in contents.items()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import nn
 
-from modularizer.architectures.catalogue import build_network
 from modularizer.assembly.calibration import Calibration
 from modularizer.assembly.class_module import ClassModule, both_ways, known_as
-from modularizer.assembly.decode import class_module_skeleton
 from modularizer.assembly.patched import Patch, PatchedClassifier
 from modularizer.classifier import Classifier
 from modularizer.errors import ModularizerError
@@ -23,6 +21,7 @@ from registry.bundles.manifest import (
     PatchEntry,
 )
 from registry.bundles.probe import require_same_answers
+from registry.bundles.skeleton import network_skeleton
 from registry.bundles.tensors import parse_tensors, require_layout
 from registry.errors import BundleError
 
@@ -59,8 +58,7 @@ def restore_classifier(bundle: Bundle, manifest: ClassifierManifest) -> Classifi
     Raises:
         BundleError: if its architecture can't be built or a tensor doesn't fit it.
     """
-    skeleton = _skeleton(lambda: build_network(manifest.architecture, device="meta"))
-    network = _filled(skeleton, bundle)
+    network = _filled(network_skeleton(manifest), bundle)
     classifier = Classifier(
         network,
         architecture=manifest.architecture,
@@ -78,17 +76,11 @@ def restore_class_module(bundle: Bundle, manifest: ClassModuleManifest) -> Loade
     Raises:
         BundleError: if it can't be sliced as it says or a tensor doesn't fit.
     """
-    kept = manifest.kept.to_mask()
-    skeleton = _skeleton(
-        lambda: class_module_skeleton(
-            manifest.architecture, manifest.preprocessing, kept, manifest.output
-        )
-    )
-    network = _filled(skeleton, bundle)
+    network = _filled(network_skeleton(manifest), bundle)
     class_module = ClassModule(
         network,
         architecture=manifest.architecture,
-        kept=kept,
+        kept=manifest.kept.to_mask(),
         output=manifest.output,
         class_name=manifest.class_name,
         preprocessing=manifest.preprocessing,
@@ -132,18 +124,6 @@ def _plugged_in(class_module: ClassModule, entry: PatchEntry, *, mirrored: bool)
     if entry.class_name != class_module.class_name:
         class_module = known_as(class_module, entry.class_name)
     return both_ways(class_module) if mirrored else class_module
-
-
-def _skeleton(build: Callable[[], nn.Module]) -> nn.Module:
-    try:
-        return build()
-    except ModularizerError as error:
-        raise BundleError(f"the network can't be built: {error}") from error
-    except Exception as error:  # builders meet whatever arguments a stranger wrote down
-        raise BundleError(
-            f"the network can't be built from what the bundle says: "
-            f"{type(error).__name__}: {str(error)[:200]}"
-        ) from error
 
 
 def _filled(skeleton: nn.Module, bundle: Bundle) -> nn.Module:

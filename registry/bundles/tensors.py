@@ -76,12 +76,21 @@ def require_layout(file: BinaryIO, size_bytes: int, expected: Mapping[str, Tenso
                 f"tensor {name!r}: expected {wanted[0]} of shape {wanted[1]}, found "
                 f"{found[name].get('dtype')} of shape {str(found[name].get('shape'))[:100]}"
             )
-    payload = sum(math.prod(t.shape) * t.element_size() for t in expected.values())
+    payload = _payload_bytes(expected)
     if _PREFIX_BYTES + header_bytes + payload != size_bytes:
         raise BundleError(
             f"expected {payload} bytes of tensors, found "
             f"{size_bytes - _PREFIX_BYTES - header_bytes}"
         )
+
+
+def most_bytes(expected: Mapping[str, Tensor]) -> int:
+    """How many bytes a safetensors file with these tensors has at most, whatever its header.
+
+    Args:
+        expected: as `require_layout` takes it.
+    """
+    return _PREFIX_BYTES + _MAX_HEADER_BYTES + _payload_bytes(expected)
 
 
 def parse_tensors(raw: bytes) -> dict[str, Tensor]:
@@ -96,6 +105,10 @@ def parse_tensors(raw: bytes) -> dict[str, Tensor]:
         raise BundleError(f"the weights can't be read: {error}") from error
     _require_finite(tensors)
     return tensors
+
+
+def _payload_bytes(tensors: Mapping[str, Tensor]) -> int:
+    return sum(math.prod(t.shape) * t.element_size() for t in tensors.values())
 
 
 def _entries(header: bytes) -> dict[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.bundles.bundle import Bundle, read_bundle, read_manifest, require_listing
+from registry.bundles.limits import require_expected
 from registry.bundles.manifest import MANIFEST_FILE
 from registry.bundles.manifest_file import MAX_MANIFEST_BYTES
 from registry.errors import BundleError
@@ -30,9 +31,9 @@ def fetch_files(
 ) -> Bundle:
     """Copy ``bundle.json`` and files of a LoggedModel's bundle into an empty folder.
 
-    What ``bundle.json`` doesn't list is not copied, and the listing is compared before
-    anything but ``bundle.json`` is; no file is read further than its listed size. Each file's
-    bytes are checked when they are used.
+    What ``bundle.json`` doesn't list is not copied. The listing is compared, and sizes with what
+    they may be, before anything but ``bundle.json`` is; no file is read further than its listed
+    size. Each file's bytes are checked when they are used.
 
     Args:
         store: an open store.
@@ -42,7 +43,8 @@ def fetch_files(
         names: which files, as far as there are such; None for all.
 
     Raises:
-        BundleError: if ``bundle.json`` or the listing is not what was registered.
+        BundleError: if ``bundle.json`` or the listing is not what was registered, a file is
+            larger than it may be, or files may not lie where they do.
     """
     try:
         return _fetch_files(store, model_id, digest, into, names)
@@ -76,6 +78,7 @@ def _fetch_files(
     fetch(MANIFEST_FILE, manifest_bytes)
     manifest = read_manifest(into / MANIFEST_FILE, digest)
     require_listing(manifest, sizes)
+    require_expected(manifest, names)
     for name, stored in manifest.files.items():
         if names is None or name in names:
             fetch(name, stored.size_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from modularizer.classifier import predict
+from registry.bundles.archive import open_archive
 from registry.errors import ArchiveError, NotFoundError, RegistryError
 from registry.registry import Registry
 from tests.registry.conftest import make_decomposition, make_patched, make_trained
@@ -232,6 +234,41 @@ def test_a_compressed_archive_is_refused_before_it_is_unpacked(
     path = rewritten(exported.path, tmp_path / "packed", lambda m: None, zipfile.ZIP_DEFLATED)
     with pytest.raises(ArchiveError, match="compressed or encrypted"):
         other.import_archive(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "size_bytes", "complaint"),
+    [
+        ("history.json", 64 * 2**20 + 1, "a bundle takes at most 67108864"),
+        ("pictures/a.png", 32 * 2**20 + 1, "a bundle takes at most 33554432"),
+        ("weights.safetensors", 10 * 2**20, "its architecture needs at most"),
+    ],
+)
+def test_files_that_no_bundle_needs_are_not_unpacked(
+    exported: Exported, tmp_path: Path, name: str, size_bytes: int, complaint: str
+) -> None:
+    def grow(members: dict[str, bytes]) -> None:
+        index = index_of(members)
+        before = str(index["versions"][0]["digest"])
+        plain = json.loads(members[f"bundles/{before}/bundle.json"])
+        members[f"bundles/{before}/{name}"] = raw = bytes(size_bytes)
+        stored = {"sha256": hashlib.sha256(raw).hexdigest(), "size_bytes": size_bytes}
+        plain["files"][name] = stored
+        members[f"bundles/{before}/bundle.json"] = raw = json.dumps(plain).encode()
+        index["versions"][0]["digest"] = hashlib.sha256(raw).hexdigest()
+        members["archive.json"] = json.dumps(index).encode()
+        for member in [one for one in members if before in one]:
+            after = member.replace(before, str(index["versions"][0]["digest"]))
+            members[after] = members.pop(member)
+
+    path, scratch = rewritten(exported.path, tmp_path / "grown", grow), tmp_path / "scratch"
+    scratch.mkdir()
+    with (
+        pytest.raises(ArchiveError, match=f"{name} has {size_bytes} bytes; {complaint}"),
+        open_archive(path, scratch),
+    ):
+        pass
+    assert [one.name for one in scratch.rglob("*") if one.is_file()] == ["bundle.json"]
 
 
 def test_members_that_share_bytes_are_refused(

@@ -16,7 +16,12 @@ from mlflow import MlflowClient
 
 from registry.errors import BundleError, NotFoundError, RegistryError
 from registry.registry import Registry
-from tests.registry.conftest import make_decomposition, make_patched, make_trained
+from tests.registry.conftest import (
+    make_classifier,
+    make_decomposition,
+    make_patched,
+    make_trained,
+)
 from tests.registry.store.recording import recording_server
 
 
@@ -117,6 +122,46 @@ def test_huge_weights_are_refused_before_they_are_copied(
         file.truncate(2**40)
     with pytest.raises(BundleError, match=r"expected .* bytes, found 1099511627776"):
         registry.load(uri)
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [
+        ("history.json", 64 * 2**20),
+        ("evidence.json", 64 * 2**20),
+        ("pictures/a.png", 32 * 2**20),
+        ("anything", 32 * 2**20),
+        ("weights.safetensors", None),
+    ],
+)
+def test_files_that_no_bundle_needs_are_refused_before_they_are_copied(
+    registry: Registry,
+    client: MlflowClient,
+    uri: str,
+    folder: Path,
+    home: Path,
+    name: str,
+    limit: int | None,
+) -> None:
+    """The whole store vouches for them: the listing, ``bundle.json`` and both digests."""
+    if limit is None:
+        state = make_classifier().network.state_dict()
+        limit = 8 * 2**20 + 8 + sum(tensor.nbytes for tensor in state.values())
+    (folder / name).parent.mkdir(exist_ok=True)
+    with (folder / name).open("wb") as file:
+        file.truncate(limit + 1)
+    plain = json.loads((folder / "bundle.json").read_bytes())
+    digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    plain["files"][name] = {"sha256": digest, "size_bytes": limit + 1}
+    raw = json.dumps(plain).encode()
+    (folder / "bundle.json").write_bytes(raw)
+    version, digest = registry.find(uri), hashlib.sha256(raw).hexdigest()
+    client.set_model_version_tag(version.name, "1", "patchbay.digest", digest)
+    client.set_logged_model_tags(version.model_id, {"patchbay.digest": digest})
+    with pytest.raises(BundleError, match=f"{name} has {limit + 1} bytes; .* at most {limit}$"):
+        registry.load(uri)
+    assert not (home / "cache" / "bundles").exists()
+    assert registry.manifest(uri).files[name].size_bytes == limit + 1  # that is not copied
 
 
 def test_a_changed_digest_tag_is_refused(
