@@ -1,4 +1,4 @@
-"""JSON without its loose ends: no key twice, no NaN, no endless nesting."""
+"""JSON without its loose ends: no key twice, no NaN, no endless nesting, no swarm of values."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 from registry.errors import BundleError
+
+MAX_VALUES = 4_000_000
 
 
 def parse_strict_json(raw: bytes, what: str) -> Any:
@@ -16,8 +18,10 @@ def parse_strict_json(raw: bytes, what: str) -> Any:
         what: what is being read, for the message.
 
     Raises:
-        BundleError: if it isn't JSON, names a key twice in one object, or nests too deep.
+        BundleError: if it isn't JSON, names a key twice in one object, nests too deep, or holds
+            more than 4 million values.
     """
+    _require_few_values(raw, what)
     try:
         return json.loads(raw, object_pairs_hook=_without_doubles, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
@@ -33,12 +37,23 @@ def dump_strict_json(plain: Any, what: str, *, indent: int | None = 1) -> bytes:
         indent: spaces a level; None for one line, which takes half the room of many numbers.
 
     Raises:
-        BundleError: if it holds what JSON can't: NaN, infinity, or an object of another type.
+        BundleError: if it holds what JSON can't (NaN, infinity, an object of another type), or
+            more than 4 million values.
     """
     try:
-        return json.dumps(plain, indent=indent, sort_keys=True, allow_nan=False).encode()
+        raw = json.dumps(plain, indent=indent, sort_keys=True, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise BundleError(f"{what} can't be stored as JSON: {error}") from error
+    _require_few_values(raw, what)
+    return raw
+
+
+def _require_few_values(raw: bytes, what: str) -> None:
+    # Small lists take forty times as much memory as their JSON. Each value comes after one of
+    # these marks; that they may also stand in a text makes it a few more.
+    values = sum(raw.count(mark) for mark in (b",", b"[", b"{"))
+    if values > MAX_VALUES:
+        raise BundleError(f"{what} may hold {MAX_VALUES} values, found {values}")
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
