@@ -32,11 +32,26 @@ def is_gone(owner: str) -> bool | None:
     found = _OWNER.fullmatch(owner)
     if found is None or found["host"] != _host() or not Path("/proc/self/stat").exists():
         return None
-    return _started(int(found["pid"])) != int(found["started"])
+    pid = int(found["pid"])
+    started = _started(pid)
+    if not started and _is_hidden(pid):
+        return None
+    return started != int(found["started"])
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether a process is there that /proc doesn't show, as its option hidepid has it."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return False  # it is ours, so that it would be shown: it has just come, or gone
 
 
 def _started(pid: int) -> int:
-    """When a process started, in ticks since the machine did; 0 if it has ended."""
+    """When a process started, in ticks since the machine did; 0 if it is not seen or has ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:
