@@ -50,7 +50,10 @@ class PatientClient:
             return attribute
 
         def patient(*args: Any, **kwargs: Any) -> Any:
-            return persist(lambda: attribute(*args, **kwargs), name)
+            def call() -> Any:
+                return attribute(*args, **kwargs)
+
+            return delete_once(call, name) if name.startswith("delete_") else persist(call, name)
 
         return patient
 
@@ -106,6 +109,31 @@ def create_once(create: Callable[[], T], find: Callable[[], Sequence[T]], what: 
         return create()
 
     return persist(attempt, what)
+
+
+def delete_once(delete: Callable[[], None], what: str) -> None:
+    """Delete something, also if the answer to the first request is lost on its way back.
+
+    Args:
+        delete: deletes it; MLflow's error for what is not there is one the first time only.
+        what: its name, for the message.
+
+    Raises:
+        StoreError: as `persist`.
+    """
+    asked = False
+
+    def attempt() -> None:
+        nonlocal asked
+        try:
+            delete()
+        except Exception as error:
+            if asked and getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
+                return
+            asked = True
+            raise
+
+    persist(attempt, what)
 
 
 def is_transient(error: BaseException) -> bool:

@@ -16,7 +16,7 @@ from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_
 from registry.errors import StoreError
 from registry.registry import Registry
 from registry.store import patience
-from registry.store.patience import create_once, is_transient, persist
+from registry.store.patience import create_once, delete_once, is_transient, persist
 from tests.registry.conftest import make_trained
 
 
@@ -92,6 +92,20 @@ def test_a_lost_answer_makes_no_second_one() -> None:
 
     assert create_once(create, lambda: made, "it") == 1
     assert made == [1]
+
+
+def test_what_is_gone_after_a_lost_answer_was_deleted() -> None:
+    there = {"it"}
+
+    def delete() -> None:
+        if not there:
+            raise MlflowException("gone", error_code=RESOURCE_DOES_NOT_EXIST)
+        there.clear()
+        raise requests.ConnectionError("the answer was lost")
+
+    delete_once(delete, "it")
+    with pytest.raises(MlflowException, match="gone"):
+        delete_once(delete, "it")
 
 
 def test_what_was_not_made_is_asked_for_again() -> None:
