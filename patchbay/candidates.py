@@ -147,19 +147,21 @@ def class_module_under_own_name(registry: Registry, fitting: Fitting) -> ClassMo
 
 
 def strong_versions(registry: Registry, scored: Sequence[Scored]) -> list[Version]:
-    """The strong models that the modules were taken from, by address; those that are gone are not.
+    """The strong models that the modules were taken from, by address, as far as they are there.
 
     Listed, not loaded.
     """
-    from registry.errors import NotFoundError
+    from registry.errors import BundleError, NotFoundError
 
-    found = []
-    for uri in sorted({one.fitting.strong_uri for one in scored}):
+    found: dict[str, Version] = {}
+    for one in scored:
         try:
-            found.append(registry.find(uri))
-        except NotFoundError:
+            strong = registry.find(one.fitting.strong_uri)
+        except (NotFoundError, BundleError):
             continue
-    return found
+        if one.fitting.version.is_made_from(strong):  # not another that has its address now
+            found[strong.uri] = strong
+    return [found[uri] for uri in sorted(found)]
 
 
 def leaks(

@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from mlflow import MlflowClient
 
 from modularizer.datasets.digits import read_digits
-from patchbay.candidates import fitting_modules
+from modularizer.recommending import Candidate
+from patchbay.candidates import Fitting, Scored, fitting_modules, strong_versions
 from patchbay.commands.patch import NO_GAIN
 from registry.bundles.cache import BundleCache
 from registry.registry import Registry
@@ -22,6 +25,7 @@ from registry.store.client import open_store
 from registry.store.places import Folder, place_of
 from tests.patchbay.running import NET, Ran, Shop, run_command
 from tests.patchbay.test_wrong_input import refused
+from tests.registry.conftest import make_decomposition, make_trained
 
 DIGITS = ("--data", "digits")
 WORDS = {"7": "seven", "8": "eight", "1": "one"}
@@ -331,3 +335,22 @@ def test_wrong_input_is_refused(stock: Stock, tmp_path: Path) -> None:
             shop.run(command[0], shop.weak, *command[1:], *DIGITS, "--class-names", str(wrong)),
             str(wrong), "no class 'nine'",
         )  # fmt: skip
+
+
+def test_another_model_at_the_address_of_a_strong_one_is_not_taken_for_it(tmp_path: Path) -> None:
+    registry = Registry.open(tmp_path)
+    strong = make_trained("strong")
+    strong_uri = registry.add_classifier(strong)
+    record = make_decomposition("strong", strong.classifier)
+    scored = [
+        Scored(Fitting(registry.find(uri), "x"), Candidate(uri, "x", torch.zeros(0), {}), 0)
+        for uri in registry.add_decomposition(record, strong_uri=strong_uri)
+    ]
+    assert [one.uri for one in strong_versions(registry, scored)] == [strong_uri]
+    client = MlflowClient(registry.tracking_uri, registry.tracking_uri)
+    client.set_model_version_tag("strong", "1", "patchbay.metrics", "broken")
+    assert strong_versions(registry, scored) == []
+    client.delete_registered_model("strong")
+    assert strong_versions(registry, scored) == []
+    assert registry.add_classifier(make_trained("strong", seed=1)) == strong_uri
+    assert strong_versions(registry, scored) == []
