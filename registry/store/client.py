@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import Any
 
 from registry.errors import RegistryError, StoreError
 from registry.steps import StepCallback, ignore_step
-from registry.store.home import creation_lock, locate
+from registry.store.home import creation_lock, global_address_lock, locate
 from registry.store.patience import PatientClient
 
 _EXPERIMENT = "patchbay"
@@ -31,7 +30,6 @@ _EXPERIMENT_TAGS = {
 }
 _PAGE = 1000
 _MAX_PAGES = 1000
-_global_address_lock = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,7 @@ def as_global_address(store: Store) -> Iterator[None]:
     """
     import mlflow
 
-    with _global_address_lock:
+    with global_address_lock:
         before = os.environ.get("MLFLOW_TRACKING_URI")
         os.environ["MLFLOW_TRACKING_URI"] = store.tracking_uri
         overruling = mlflow.get_tracking_uri()

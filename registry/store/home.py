@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from filelock import FileLock, Timeout
 from registry.errors import StoreError
 
 _LOCK_SECONDS = 120
+global_address_lock = threading.RLock()
+"""Held while ``MLFLOW_TRACKING_URI`` is read, or is another one for a moment."""
 _MARKER = "store-is-ready"
 
 
@@ -48,7 +51,9 @@ def locate(home: Path | str | None = None) -> Location:
         >>> locate("/srv/models").tracking_uri
         'sqlite:////srv/models/mlflow.db'
     """
-    if home is None and (server := os.environ.get("MLFLOW_TRACKING_URI")):
+    with global_address_lock:
+        server = os.environ.get("MLFLOW_TRACKING_URI")
+    if home is None and server:
         return Location(server, None)
     chosen = home or os.environ.get("PATCHBAY_HOME") or ".patchbay"
     folder = Path(chosen).expanduser().absolute()

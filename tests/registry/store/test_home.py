@@ -3,12 +3,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from registry.errors import StoreError
 from registry.registry import Registry
+from registry.store.client import as_global_address, open_store
 from registry.store.home import locate
 
 REGISTER = """
@@ -48,6 +50,22 @@ def test_the_home_is_the_argument_then_the_server_then_the_variable_then_here(
     assert locate().tracking_uri == "http://127.0.0.1:9"
     assert locate().home is None
     assert locate(tmp_path / "mine").tracking_uri == f"sqlite:///{tmp_path}/mine/mlflow.db"
+
+
+def test_an_address_that_another_thread_sets_for_a_moment_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATCHBAY_HOME", "somewhere")
+    store = open_store(tmp_path)
+    with ThreadPoolExecutor() as threads:
+        with as_global_address(store):
+            assert os.environ["MLFLOW_TRACKING_URI"] == store.tracking_uri
+            asked = threads.submit(locate)
+            with pytest.raises(TimeoutError):
+                asked.result(timeout=0.2)
+        found = asked.result(timeout=60)
+    assert found.home is not None
+    assert found.home.name == "somewhere"
 
 
 def test_a_home_that_can_not_be_part_of_an_address_is_refused(tmp_path: Path) -> None:
