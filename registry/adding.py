@@ -12,13 +12,16 @@ from typing import Protocol
 from registry.bundles.bundle import Bundle, write_bundle
 from registry.bundles.cache import BundleCache
 from registry.bundles.manifest import AnyManifest
-from registry.errors import BundleError
+from registry.errors import BundleError, NotFoundError
 from registry.model_page import description, name_description, numbers
-from registry.naming import require_name
+from registry.naming import Address, require_name
 from registry.steps import Step
+from registry.store.client import Store
+from registry.store.exclusive import exclusive
 from registry.store.fetching import fetch_bundle
+from registry.store.models import flush
 from registry.store.runs import RunLog
-from registry.store.versions import create_version, link_model
+from registry.store.versions import create_version, get_version, link_model
 from registry.version import Version, version_tags
 
 logger = logging.getLogger(__name__)
@@ -69,7 +72,7 @@ class Entry:
 
 
 def register(
-    run: RunLog, entries: Sequence[Registrable], *, parents: Sequence[str], cache: BundleCache
+    run: RunLog, entries: Sequence[Registrable], *, parents: Sequence[Version], cache: BundleCache
 ) -> list[Version]:
     """Store every entry, and only when all of them are there and load make versions of them.
 
@@ -79,11 +82,12 @@ def register(
     Args:
         run: the run that made them.
         entries: in the order their versions are made.
-        parents: LoggedModel ids that they were made from.
+        parents: what they were made from.
         cache: gives folders to work in.
 
     Raises:
         BundleError: if one is not the same after it was stored.
+        NotFoundError: if a parent was deleted meanwhile.
     """
     for entry in entries:
         require_name(entry.name)
@@ -92,24 +96,25 @@ def register(
         stored = [
             _store(run, entry, number, unregistered, cache) for number, entry in enumerate(entries)
         ]
-        run.log_lineage(inputs=parents, outputs=unregistered)
+        run.log_lineage(inputs=[parent.model_id for parent in parents], outputs=unregistered)
         run.store.on_step(Step.LINKED)
         versions = []
-        for entry, (manifest, tags) in zip(entries, stored, strict=True):
-            model_id = unregistered[0]
-            versions.append(
-                create_version(
+        with exclusive(run.store):
+            for parent in parents:
+                _require_still_there(run.store, parent)
+            for entry, (manifest, tags) in zip(entries, stored, strict=True):
+                version = create_version(
                     run.store,
                     entry.name,
-                    model_id=model_id,
+                    model_id=unregistered[0],
                     run_id=run.run_id,
                     tags=tags,
                     description=description(manifest, entry.parents),
                     name_description=name_description(entry.name, manifest),
                 )
-            )
-            unregistered.pop(0)
-            run.store.on_step(Step.VERSIONED)
+                versions.append(version)
+                unregistered.pop(0)
+                run.store.on_step(Step.VERSIONED)
     except BaseException:
         for model_id in unregistered:
             run.finalize(model_id, ready=False)
@@ -127,6 +132,15 @@ def also(tell: Callable[[], None]) -> None:
         logger.warning("what MLflow's pages show of it is not complete", exc_info=True)
 
 
+def _require_still_there(store: Store, parent: Version) -> None:
+    try:
+        found = get_version(store, Address(parent.name, version=parent.version))
+    except NotFoundError as error:
+        raise NotFoundError(f"{parent.uri} was deleted while this was made from it") from error
+    if found.model_id != parent.model_id:
+        raise NotFoundError(f"{parent.uri} was deleted, and another model has its address now")
+
+
 def _store(
     run: RunLog, entry: Registrable, number: int, unregistered: list[str], cache: BundleCache
 ) -> tuple[AnyManifest, dict[str, str]]:
@@ -142,6 +156,7 @@ def _store(
         unregistered.append(model_id)
         tell(Step.MODEL_CREATED)
         run.upload(staged, model_id)
+        flush(run.store, model_id)
         tell(Step.UPLOADED)
         try:
             entry.verify(fetch_bundle(run.store, model_id, staged.digest, returned_folder))

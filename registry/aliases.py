@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
-from filelock import FileLock
-
-from registry.errors import BundleError, NotFoundError, RegistryError
-from registry.history import Move, trail
+from registry.errors import BundleError, MovedError, NotFoundError, RegistryError
+from registry.history import Move, Stand, trail
 from registry.loading import Loader
-from registry.naming import Address, require_alias, require_name
-from registry.store.client import Store
+from registry.naming import Address, parse_address, require_alias, require_name
+from registry.store.client import Store, wrapped_errors
+from registry.store.exclusive import exclusive
 from registry.store.moves import list_moves, recorded_move
-from registry.store.versions import drop_alias, get_version, set_alias, version_behind
+from registry.store.versions import get_version, set_alias, version_behind
 from registry.version import UnreadVersion, Version
 
 logger = logging.getLogger(__name__)
 
 
 class Aliases:
-    """The aliases of a store.
+    """The aliases of a store; each move is an MLflow run, which `history` reads.
 
     On the embedded store one process moves them at a time. MLflow itself can't compare and set:
     where two users of a server move one alias at once the later move stands, and both are on
@@ -31,35 +29,63 @@ class Aliases:
     Args:
         store: an open store.
         loader: of the same store.
+
+    Example:
+        >>> registry = Registry.open("/srv/models")                         # doctest: +SKIP
+        >>> registry.aliases.promote("models:/digits/2", "champion")        # doctest: +SKIP
+        >>> registry.aliases.rollback("digits", "champion")                 # doctest: +SKIP
     """
 
     def __init__(self, store: Store, loader: Loader) -> None:
         self._store = store
         self._loader = loader
 
+    @wrapped_errors("the registry")
     def promote(
         self,
-        version: Version,
+        uri: str,
         alias: str,
         *,
+        expected: Version | UnreadVersion | Literal["any"] | None = "any",
         reason: str = "",
         forced: bool = False,
         verdict: Mapping[str, Any] | None = None,
     ) -> Version | UnreadVersion | None:
         """Point an alias at a version; gives the version that it pointed at before, or None.
 
-        The version is loaded first, with all its parts. Nothing is recorded where nothing moves.
+        The version is loaded first, with all its parts: an alias never comes to stand for one
+        that can't be used. Nothing is recorded where nothing moves.
+
+        Args:
+            uri: the version's address.
+            alias: to move, or to make.
+            expected: what the alias has to stand for still, as that is what the new version was
+                compared with: what `standing` gave then.
+            reason: in the words of who does it.
+            forced: whether a gate's refusal is overruled.
+            verdict: the gate's, as JSON values.
 
         Raises:
-            AddressError: if the alias is not a legal one.
-            BundleError: if the version, or a part of it, is not what was registered.
+            AddressError: if the address or the alias is not a legal one.
+            NotFoundError: if there is no such version.
+            BundleError: if it, or a part of it, is not what was registered.
+            MovedError: if the alias stands for another version than the expected one.
         """
         require_alias(alias)
+        version = get_version(self._store, parse_address(uri))
         self._loader.load(version)
-        with self._alone():
+        with exclusive(self._store):
+            # As an address with a number: one with an alias may stand for another version now.
+            version = get_version(self._store, Address(version.name, version=version.version))
             before = version_behind(self._store, version.name, alias)
             if before is not None and before.version == version.version:
                 return before
+            if expected != "any" and not _is_same(expected, before):
+                raise MovedError(
+                    f"models:/{version.name}@{alias} was moved to "
+                    f"{before.uri if before else 'no version'} while {version.uri} was compared "
+                    "with what it stood for; promote it again, which compares it anew"
+                )
             with recorded_move(
                 self._store,
                 "promotion",
@@ -73,10 +99,12 @@ class Aliases:
                 set_alias(self._store, version, alias)
         return before
 
+    @wrapped_errors("the registry")
     def standing(self, name: str, alias: str) -> Version | UnreadVersion | None:
-        """The version that an alias of a registered name stands for, or None."""
+        """The version that an alias of a registered name stands for, or None if it is gone."""
         return version_behind(self._store, require_name(name), require_alias(alias))
 
+    @wrapped_errors("the registry")
     def rollback(
         self, name: str, alias: str, *, reason: str = ""
     ) -> tuple[Version | UnreadVersion, Version]:
@@ -92,9 +120,9 @@ class Aliases:
         """
         require_name(name)
         require_alias(alias)
-        with self._alone():
+        with exclusive(self._store):
             here = self._here(name, alias)
-            way = trail(list_moves(self._store, name, alias), here.version)
+            way = trail(list_moves(self._store, name, alias), Stand.of(here))
             back = self._last_good(name, way[:-1])
             if back is None:
                 raise RegistryError(
@@ -108,16 +136,9 @@ class Aliases:
                 set_alias(self._store, back, alias)
         return here, back
 
-    def remove(self, version: Version, alias: str, *, reason: str = "") -> None:
-        """Take an alias away from the version that it stands for."""
-        with (
-            self._alone(),
-            recorded_move(self._store, "removal", alias, before=version, after=None, reason=reason),
-        ):
-            drop_alias(self._store, version.name, alias)
-
+    @wrapped_errors("the registry")
     def history(self, name: str, alias: str | None = None) -> list[Move]:
-        """Moves of a name's aliases, the oldest first; of one alias if that is given."""
+        """Who moved a name's aliases, or one of them, when, why and by which evidence; in order."""
         require_name(name)
         return list_moves(self._store, name, alias and require_alias(alias))
 
@@ -131,10 +152,13 @@ class Aliases:
                 raise
             return found
 
-    def _last_good(self, name: str, versions: list[int]) -> Version | None:
-        for number in reversed(versions):
+    def _last_good(self, name: str, way: Sequence[Stand]) -> Version | None:
+        for stand in reversed(way):
             try:
-                version = get_version(self._store, Address(name, version=number))
+                version = get_version(self._store, Address(name, version=stand.version))
+                if not stand.is_same(Stand.of(version)):
+                    logger.info("passed over: %s is another model than it was", version.uri)
+                    continue
                 self._loader.load(version)
             except NotFoundError as error:
                 logger.info("passed over: %s", error)
@@ -144,10 +168,8 @@ class Aliases:
                 return version
         return None
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        if self._store.home is None:
-            yield
-            return
-        with FileLock(self._store.home / "aliases.lock", timeout=60):
-            yield
+
+def _is_same(one: Version | UnreadVersion | None, other: Version | UnreadVersion | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return Stand.of(one).is_same(Stand.of(other))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from registry.bundles.cache import BundleCache
 from registry.errors import RegistryError, StoreError
-from registry.loading import Loader
+from registry.loading import Loader, loader_of_store
 from registry.scratch import abandoned
 from registry.store.client import Store
 from registry.store.leftovers import Leftover, clear_leftover, find_leftovers
@@ -35,13 +35,13 @@ class CheckReport:
         versions: how many there are, the broken ones among them.
         broken: those that don't load.
         leftovers: what was left behind.
-        cleared: whether it is gone now.
+        cleared: those of them that are gone now; one that came to be used meanwhile is not.
     """
 
     versions: int
     broken: tuple[Broken, ...]
     leftovers: tuple[Leftover, ...]
-    cleared: bool
+    cleared: tuple[Leftover, ...]
 
 
 def check(
@@ -62,16 +62,11 @@ def check(
         progress: told how many of how many versions were loaded.
     """
     leftovers = [*find_leftovers(store), *_folders(cache)]
-    if clear:
-        for leftover in leftovers:
-            clear_leftover(store, leftover)
+    cleared = [one for one in leftovers if clear and clear_leftover(store, one)]
     versions, unreadable = list_all_versions(store)
-    broken = [Broken(uri, str(error)) for uri, error in unreadable]
+    broken = [Broken(one.uri, one.reason) for one in unreadable]
     broken += _doubles(versions)
-    with cache.scratch() as scratch:
-        # A cache of its own: what others have cached says nothing about the store, and parts
-        # that several versions share are fetched once.
-        loader = Loader(store, BundleCache(scratch, max_bytes=_AT_ONCE_BYTES))
+    with loader_of_store(store, cache, _AT_ONCE_BYTES) as loader:
         for done, version in enumerate(versions if load else (), start=1):
             if (reason := _complaint(loader, version)) is not None:
                 broken.append(Broken(version.uri, reason))
@@ -80,7 +75,7 @@ def check(
         versions=len(versions) + len(unreadable),
         broken=tuple(broken),
         leftovers=tuple(leftovers),
-        cleared=clear,
+        cleared=tuple(cleared),
     )
 
 

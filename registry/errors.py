@@ -17,6 +17,10 @@ class InUseError(RegistryError):
     """The version can't be deleted: the message names who uses it."""
 
 
+class MovedError(RegistryError):
+    """An alias was moved by others while what was to move it was being worked out."""
+
+
 class BundleError(RegistryError):
     """A stored bundle is not what was registered, or is no bundle: nothing of it is used."""
 

@@ -7,8 +7,33 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from registry.version import UnreadVersion, Version
+
 Action = Literal["promotion", "rollback", "removal"]
 ACTIONS: tuple[Action, ...] = ("promotion", "rollback", "removal")
+
+
+@dataclass(frozen=True)
+class Stand:
+    """What an alias stood for: a name that was deleted and made again has each number twice.
+
+    Attributes:
+        version: 1 or more.
+        model_id: MLflow's LoggedModel; empty where it is not known.
+    """
+
+    version: int
+    model_id: str = ""
+
+    @classmethod
+    def of(cls, version: Version | UnreadVersion) -> Stand:
+        """Where a version is."""
+        return cls(version.version, version.model_id if isinstance(version, Version) else "")
+
+    def is_same(self, other: Stand) -> bool:
+        """Whether both are one version, as far as is known."""
+        known = self.model_id and other.model_id
+        return self.version == other.version and (not known or self.model_id == other.model_id)
 
 
 @dataclass(frozen=True)
@@ -19,13 +44,15 @@ class Move:
         name: the registered name.
         alias: what was moved.
         action: promotion and removal go forward, rollback goes back.
-        before: the version it stood before; None if there was no such alias.
-        after: the version it stands for since; None if it was removed.
+        before: what it stood for before; None if there was no such alias.
+        after: what it stands for since; None if it was removed.
         who: the user's name on the machine that did it.
         when: in UTC.
         reason: in the words of who did it; may be empty.
         forced: whether a gate's refusal was overruled.
         verdict: what the gate said, see `modularizer.gate`; None if it wasn't asked.
+        number: its place among the moves of this alias, from 1, which a wrong clock can't change;
+            0 where it was not kept.
         run_id: MLflow's run that holds all this.
         is_done: whether the move is known to have happened; False while it is under way, and
             where a process was killed at it.
@@ -34,30 +61,31 @@ class Move:
     name: str
     alias: str
     action: Action
-    before: int | None
-    after: int | None
+    before: Stand | None
+    after: Stand | None
     who: str
     when: datetime
     reason: str
     forced: bool
     verdict: Mapping[str, Any] | None
+    number: int
     run_id: str
     is_done: bool
 
 
-def trail(moves: Sequence[Move], now: int | None) -> list[int]:
+def trail(moves: Sequence[Move], now: Stand | None) -> list[Stand]:
     """The versions that an alias went forward through, to where it stands; each step back ends one.
 
     A version that somebody set without patchbay is part of it, as far as a later move tells.
 
     Args:
         moves: of one alias, the oldest first.
-        now: the version it stands for; None if there is no such alias.
+        now: what it stands for; None if there is no such alias.
 
     Returns:
-        Version numbers, the last one ``now`` unless that is None.
+        The last one is ``now`` unless that is None.
     """
-    found: list[int] = []
+    found: list[Stand] = []
     for move in moves:
         if move.is_done:
             _go_to(found, move.before)
@@ -69,14 +97,16 @@ def trail(moves: Sequence[Move], now: int | None) -> list[int]:
     return found
 
 
-def _go_to(found: list[int], version: int | None) -> None:
-    if version is not None and found[-1:] != [version]:
-        found.append(version)
+def _go_to(found: list[Stand], stand: Stand | None) -> None:
+    if stand is not None and not (found and found[-1].is_same(stand)):
+        found.append(stand)
 
 
-def _back_to(found: Sequence[int], version: int | None) -> list[int]:
+def _back_to(found: Sequence[Stand], stand: Stand | None) -> list[Stand]:
+    if stand is None:
+        return []
     # What lies between are versions that were deleted before the step back.
     for length in range(len(found) - 1, 0, -1):
-        if found[length - 1] == version:
+        if found[length - 1].is_same(stand):
             return list(found[:length])
-    return [] if version is None else [version]
+    return [stand]

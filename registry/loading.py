@@ -50,11 +50,14 @@ class Loader:
     Args:
         store: an open store.
         cache: where copies are kept.
+        exact: whether a version's files are its own, not those of another one with its digest.
     """
 
-    def __init__(self, store: Store, cache: BundleCache) -> None:
+    def __init__(self, store: Store, cache: BundleCache, *, exact: bool = False) -> None:
         self._store = store
         self._cache = cache
+        self._exact = exact
+        self._fetched_from: dict[str, str] = {}  # digest to LoggedModel
 
     def load(self, version: Version) -> Loaded:
         """Load one version, and its parts if it is patched.
@@ -83,7 +86,9 @@ class Loader:
         try:
             return use(version)
         except (BundleError, FileNotFoundError) as error:
-            if not is_copy:
+            # What was there when it was opened was removed since by another process, to make room.
+            is_evicted = isinstance(error, FileNotFoundError)
+            if not (is_copy or is_evicted):
                 raise
             logger.warning("%s is fetched again: %s", version.uri, error)
             self._cache.remove(version.digest)
@@ -146,6 +151,8 @@ class Loader:
         """
         try:
             with ExitStack() as stack:
+                if self._exact and self._is_anothers(version):
+                    self._cache.remove(version.digest)
                 found = self._cache.find(version.digest)
                 if found is None:
                     scratch = stack.enter_context(self._cache.scratch())
@@ -154,6 +161,9 @@ class Loader:
                 yield found
         except BundleError as error:
             raise BundleError(f"{version.uri} is refused: {error}") from error
+
+    def _is_anothers(self, version: Version) -> bool:
+        return self._fetched_from.get(version.digest, version.model_id) != version.model_id
 
     @contextmanager
     def bundles(self, versions: Sequence[Version]) -> Iterator[list[Bundle]]:
@@ -166,7 +176,22 @@ class Loader:
         folder.mkdir()
         if files is not None:
             return fetch_files(self._store, version.model_id, version.digest, folder, files)
-        return self._cache.add(fetch_bundle(self._store, version.model_id, version.digest, folder))
+        bundle = fetch_bundle(self._store, version.model_id, version.digest, folder)
+        self._fetched_from[version.digest] = version.model_id
+        return self._cache.add(bundle)
+
+
+@contextmanager
+def loader_of_store(store: Store, cache: BundleCache, max_bytes: int = 2**63) -> Iterator[Loader]:
+    """A loader that reads the store itself, and each part that versions share once.
+
+    Args:
+        store: an open store.
+        cache: of this machine; nothing is read from it or kept in it, but it gives the folder.
+        max_bytes: of what is on the disk at once; what is handed out longer ago may be gone then.
+    """
+    with cache.scratch() as scratch:
+        yield Loader(store, BundleCache(scratch, max_bytes=max_bytes), exact=True)
 
 
 def _require_same_story(version: Version, manifest: AnyManifest) -> None:

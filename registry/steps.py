@@ -1,4 +1,4 @@
-"""The steps by which a version comes to be and an alias moves."""
+"""The steps by which a version comes to be and goes, and an alias moves."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from enum import StrEnum
 class Step(StrEnum):
     """What has just been done.
 
-    Registering takes all but those of a move, those from STAGED to READY once a model, and a
-    move those from RUN_STARTED, MOVE_RECORDED, MOVED to RUN_ENDED. A process may be killed after
-    any of them: until VERSIONED there is no version, and from then on it is complete; a move is
-    on record before it happens.
+    Registering takes those from RUN_STARTED to VERSIONED, those from STAGED to READY once a model,
+    and RUN_ENDED; a move RUN_STARTED, MOVE_RECORDED, MOVED and RUN_ENDED; deleting a move for each
+    alias that is dropped, and VERSION_DELETED. A process may be killed after any of them: until
+    VERSIONED there is no version, and from then on it is complete; a move is on record before it
+    happens.
     """
 
     RUN_STARTED = "the MLflow run is there"
@@ -26,6 +27,7 @@ class Step(StrEnum):
     VERSIONED = "the version is there"
     MOVE_RECORDED = "why an alias is to move, and by which evidence, is on record"
     MOVED = "the alias has moved"
+    VERSION_DELETED = "the version is deleted, its LoggedModel and files are not"
     RUN_ENDED = "the run is marked as finished"
 
 

@@ -17,7 +17,7 @@ TAG_PREFIX = "patchbay."
 OWNER_TAG = f"{TAG_PREFIX}owner"
 """Of a run or a name: the process that made it, see `registry.owner`."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_MAX_TAG_LENGTH = 100_000  # MLflow's own limit
+_MAX_VALUE_LENGTH = 100_000  # MLflow's own limit
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,9 @@ def version_tags(
         "parent_digests": json.dumps([parent.digest for parent in manifest.parents]),
     }
     for key, value in tags.items():
-        if len(value) > _MAX_TAG_LENGTH:
+        if len(value) > _MAX_VALUE_LENGTH:
             raise BundleError(
-                f"{key} take {len(value)} characters; the registry's list holds {_MAX_TAG_LENGTH}"
+                f"{key} take {len(value)} characters; the registry's list holds {_MAX_VALUE_LENGTH}"
             )
     return {TAG_PREFIX + key: value for key, value in tags.items()}
 

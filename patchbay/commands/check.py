@@ -34,7 +34,7 @@ def check(dry_run: bool, quick: bool, home: Path | None, as_json: bool) -> None:
       versions   how many there are
       broken     uri and reason of each that doesn't load
       leftovers  what, which and why of each that was found
-      cleared    whether they are gone now
+      cleared    those of them that are gone now, likewise
     """  # noqa: D301
     registry = open_registry(home, reads_only=True)
     from modularizer.progress import Progress
@@ -52,7 +52,7 @@ def check(dry_run: bool, quick: bool, home: Path | None, as_json: bool) -> None:
                 "versions": report.versions,
                 "broken": [asdict(one) for one in report.broken],
                 "leftovers": [asdict(one) for one in report.leftovers],
-                "cleared": report.cleared,
+                "cleared": [asdict(one) for one in report.cleared],
             }
         )
     else:
@@ -61,9 +61,8 @@ def check(dry_run: bool, quick: bool, home: Path | None, as_json: bool) -> None:
         for one in report.broken:
             say(f"Broken: {one.uri}: {one.reason}")
         if report.leftovers:
-            done = "cleared" if report.cleared else "not cleared"
             table(
-                f"{_count(len(report.leftovers), 'leftover')}, {done}",
+                f"{_count(len(report.leftovers), 'leftover')}, {len(report.cleared):,} cleared",
                 ("what", "which", "why"),
                 [(one.what, one.which, one.why) for one in report.leftovers],
                 left=3,

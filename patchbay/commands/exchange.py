@@ -50,7 +50,7 @@ def export(
     if pyfunc:
         exported = _export_pyfunc(registry, uri, file)
     else:
-        exported = registry.export_version(uri, file, with_strong=with_strong)
+        exported = registry.exchange.export_archive(uri, file, with_strong=with_strong)
     files = [path for path in file.rglob("*") if path.is_file()] if pyfunc else [file]
     size_bytes = sum(path.stat().st_size for path in files)
     if as_json:
@@ -84,7 +84,7 @@ def import_(file: Path, home: Path | None, as_json: bool) -> None:
     again. Aliases stay as they are: `patchbay promote` moves them.
     """
     registry = open_registry(home)
-    imported = registry.import_archive(file)
+    imported = registry.exchange.import_archive(file)
     if as_json:
         emit({"file": str(file), "versions": [asdict(one) for one in imported]})
         return
@@ -104,7 +104,7 @@ def _export_pyfunc(registry: Registry, uri: str, folder: Path) -> list[Exchanged
     if kind == "class_module":
         raise RegistryError(f"{uri} scores one class alone; export a strong, weak or patched model")
     columns = answer_columns(patched=kind == "patched")
-    return registry.export_pyfunc(uri, folder, loader="serving.pyfunc", columns=columns)
+    return registry.exchange.export_pyfunc(uri, folder, loader="serving.pyfunc", columns=columns)
 
 
 _HERE = ("uri", "is_new")

@@ -12,7 +12,7 @@ from patchbay.console import emit, say, table
 from patchbay.session import open_registry
 
 if TYPE_CHECKING:
-    from registry.history import Move
+    from registry.history import Move, Stand
 
 
 @click.command(short_help="Move an alias back to the version before.")
@@ -27,7 +27,7 @@ def rollback(name: str, alias: str, reason: str, home: Path | None, as_json: boo
     Once more goes back once more, through all that `patchbay history NAME` shows.
     """
     registry = open_registry(home, reads_only=True)
-    came_from, version = registry.rollback(_bare(name), alias, reason=reason.strip())
+    came_from, version = registry.aliases.rollback(_bare(name), alias, reason=reason.strip())
     if as_json:
         emit({"uri": version.uri, "alias": alias, "previous": came_from.uri})
         return
@@ -42,7 +42,7 @@ def rollback(name: str, alias: str, reason: str, home: Path | None, as_json: boo
 def history(name: str, alias: str | None, home: Path | None, as_json: bool) -> None:
     """Show the moves of the aliases of the model NAME, the oldest first."""
     registry = open_registry(home, reads_only=True)
-    moves = registry.history(_bare(name), alias)
+    moves = registry.aliases.history(_bare(name), alias)
     if as_json:
         emit([_move_as_json(move) for move in moves])
         return
@@ -57,7 +57,7 @@ def history(name: str, alias: str | None, home: Path | None, as_json: bool) -> N
                 f"{move.when:%Y-%m-%d %H:%M:%S}",
                 move.alias,
                 move.action + ("" if move.is_done else " (not done)"),
-                f"{move.before or 'none'} > {move.after or 'none'}",
+                f"{_version(move.before) or 'none'} > {_version(move.after) or 'none'}",
                 move.who,
                 _gate(move),
                 move.reason,
@@ -81,8 +81,8 @@ def _move_as_json(move: Move) -> dict[str, Any]:
         "name": move.name,
         "alias": move.alias,
         "action": move.action,
-        "before": move.before,
-        "after": move.after,
+        "before": _version(move.before),
+        "after": _version(move.after),
         "who": move.who,
         "when": move.when.isoformat(),
         "reason": move.reason,
@@ -91,6 +91,10 @@ def _move_as_json(move: Move) -> dict[str, Any]:
         "run_id": move.run_id,
         "done": move.is_done,
     }
+
+
+def _version(stand: Stand | None) -> int | None:
+    return None if stand is None else stand.version
 
 
 def _bare(name: str) -> str:

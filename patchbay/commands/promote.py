@@ -65,7 +65,7 @@ def promote(
         raise click.UsageError("--force needs a --reason, which goes on record")
     registry = open_registry(home, threads=threads, addresses=[model], reads_only=True)
     version = registry.find(model)
-    current = registry.standing(version.name, alias)
+    current = registry.aliases.standing(version.name, alias)
     if current is not None and current.version == version.version:
         _tell_nothing_moved(version, alias, as_json=as_json)
         return
@@ -77,9 +77,10 @@ def promote(
             show_judgement(version, judged, settings)
     refused = judged is not None and not judged.passed
     if not refused or force:
-        registry.promote(
+        registry.aliases.promote(
             version.uri,
             alias,
+            expected=current,
             reason=reason.strip(),
             forced=refused,
             verdict=None if judged is None else judged.as_json(),

@@ -76,8 +76,15 @@ def show(uri: str, pictures: Path | None, home: Path | None, as_json: bool) -> N
 
 def _last_judged(registry: Registry, version: Version) -> Move | None:
     """The last move to this version that the gate was asked about."""
-    moves = registry.history(version.name) if version.kind == "patched" else []
-    judged = [one for one in moves if one.after == version.version and one.verdict is not None]
+    from registry.history import Stand
+
+    moves = registry.aliases.history(version.name) if version.kind == "patched" else []
+    here = Stand.of(version)
+    judged = [
+        one
+        for one in moves
+        if one.after is not None and one.after.is_same(here) and one.verdict is not None
+    ]
     return judged[-1] if judged else None
 
 

@@ -153,11 +153,12 @@ def _promote(registry: Registry, uri: str) -> Judgement:
     from patchbay.gating import judge_by_evidence
 
     version = registry.find(uri)
-    current = registry.standing(version.name, recipe.ALIAS)
+    current = registry.aliases.standing(version.name, recipe.ALIAS)
     judged = judge_by_evidence(registry, version, current, GateSettings())
-    registry.promote(
+    registry.aliases.promote(
         uri,
         recipe.ALIAS,
+        expected=current,
         reason="the demo's largest gain on validation images",
         forced=not judged.passed,
         verdict=judged.as_json(),

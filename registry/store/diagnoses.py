@@ -30,7 +30,7 @@ _STEP = "diagnosis"
 _MODEL_TAG, _URI_TAG = f"{TAG_PREFIX}diagnosed_model", f"{TAG_PREFIX}diagnosed_uri"
 _SPLIT_TAG, _MARKED_TAG = f"{TAG_PREFIX}split", f"{TAG_PREFIX}worth_patching"
 _SOURCE_TAG, _FINGERPRINT_TAG = f"{TAG_PREFIX}data_source", f"{TAG_PREFIX}data_fingerprint"
-_MAX_TAG_LENGTH = 5000  # MLflow takes 8,000
+_MAX_MARKED_LENGTH = 5000  # MLflow takes 8,000
 _MAX_KEY_LENGTH = 220  # of a class's part; MLflow takes 250
 _MOST = 1000
 
@@ -104,7 +104,7 @@ def _tag(run: RunLog, version: Version, record: DiagnosedVersion) -> None:
     from mlflow.entities import RunTag
 
     marked = list(record.diagnosis.worth_patching)
-    while len(json.dumps(marked)) > _MAX_TAG_LENGTH:
+    while len(json.dumps(marked)) > _MAX_MARKED_LENGTH:
         marked.pop()
     tags = {
         _MODEL_TAG: version.model_id,

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from registry.owner import UNKNOWN_FOR, is_gone
 from registry.store.client import Store, error_code, pages
-from registry.store.moves import move_of
+from registry.store.models import delete_model, is_there, models_folder
+from registry.store.moves import list_moves, move_of
 from registry.store.versions import has_versions
 from registry.version import OWNER_TAG, TAG_PREFIX
 
@@ -64,43 +65,45 @@ def find_leftovers(store: Store) -> list[Leftover]:
     ]
 
 
-def clear_leftover(store: Store, leftover: Leftover) -> None:
+def clear_leftover(store: Store, leftover: Leftover) -> bool:
     """Remove it, unless it came to be used meanwhile; a run is marked as what became of it.
 
-    What another process has cleared already is no error.
+    Returns:
+        Whether it is gone now; it is no error if another process was first.
     """
     try:
         if leftover.what == "run":
-            if store.client.get_run(leftover.which).info.status == "RUNNING":
-                store.client.set_terminated(leftover.which, _what_became_of(store, leftover.which))
-        elif leftover.what == "name":
-            _delete_name(store, leftover.which)
-        elif leftover.what == "model":
-            if not has_versions(store, leftover.which):
-                delete_model(store, leftover.which)
-        else:
-            shutil.rmtree(leftover.which, ignore_errors=True)
+            _end_run(store, leftover.which)
+            return True
+        if leftover.what == "name":
+            return _delete_name(store, leftover.which)
+        if leftover.what == "model":
+            if has_versions(store, leftover.which):
+                return False
+            delete_model(store, leftover.which)
+            return True
     except Exception as error:
         if error_code(error) != "RESOURCE_DOES_NOT_EXIST":
             raise
+        return True
+    shutil.rmtree(leftover.which, ignore_errors=True)
+    return not Path(leftover.which).exists()
 
 
-def _delete_name(store: Store, name: str) -> None:
+def _end_run(store: Store, run_id: str) -> None:
+    run = store.client.get_run(run_id)
+    if run.info.status == "RUNNING":
+        store.client.set_terminated(run_id, _what_became_of(store, run))
+
+
+def _delete_name(store: Store, name: str) -> bool:
     # Deleting a name takes its versions with it, so it is asked after once more.
     entry = store.client.get_registered_model(name)
     versions = store.client.search_model_versions(f"name = '{name}'", max_results=1)
-    if _is_abandoned_name(entry) and not versions:
-        store.client.delete_registered_model(name)
-
-
-def delete_model(store: Store, model_id: str) -> None:
-    """Delete a LoggedModel, and its files where they are ours to delete.
-
-    A server keeps the files until ``mlflow gc`` is run on it.
-    """
-    store.client.delete_logged_model(model_id)
-    if (folder := _models_folder(store)) is not None:
-        shutil.rmtree(folder / model_id, ignore_errors=True)
+    if versions or not _is_abandoned_name(entry):
+        return False
+    store.client.delete_registered_model(name)
+    return True
 
 
 def _running(store: Store) -> tuple[set[str], dict[str, str]]:
@@ -144,38 +147,29 @@ def _is_abandoned_name(entry: Any) -> bool:
     return gone
 
 
-def _what_became_of(store: Store, run_id: str) -> str:
-    move = move_of(store.client.get_run(run_id))
-    if move is None:
+def _what_became_of(store: Store, run: Any) -> str:
+    """Whether a killed move happened: the next one of this alias read where it stood."""
+    killed = move_of(run)
+    if killed is None:
         return "KILLED"
-    number = store.client.get_registered_model(move.name).aliases.get(move.alias)
-    happened = (None if number is None else int(number)) == move.after
-    return "FINISHED" if happened else "KILLED"
+    moves = list_moves(store, killed.name, killed.alias)
+    place = next(place for place, move in enumerate(moves) if move.run_id == killed.run_id)
+    if place + 1 < len(moves):
+        stood = moves[place + 1].before
+        number = None if stood is None else stood.version
+    else:
+        found = store.client.get_registered_model(killed.name).aliases.get(killed.alias)
+        number = None if found is None else int(found)
+    return "FINISHED" if number == (killed.after and killed.after.version) else "KILLED"
 
 
 def _files(store: Store, listed: Collection[str]) -> list[Leftover]:
     """Folders of LoggedModels that are deleted, or are gone from the database."""
-    folder = _models_folder(store)
+    folder = models_folder(store)
     if folder is None or not folder.is_dir():
         return []
     return [
         Leftover("files", str(path), "the LoggedModel is deleted, its files are not")
         for path in sorted(folder.iterdir())
-        if path.name not in listed and not _is_there(store, path.name)
+        if path.name not in listed and not is_there(store, path.name)
     ]
-
-
-def _is_there(store: Store, model_id: str) -> bool:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        store.client.get_logged_model(model_id)
-    except MlflowException as error:
-        if error_code(error) != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return False
-    return True
-
-
-def _models_folder(store: Store) -> Path | None:
-    return None if store.home is None else store.home / "artifacts" / "models"

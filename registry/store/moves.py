@@ -6,21 +6,25 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from heapq import merge
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from registry.history import ACTIONS, Action, Move
+from registry.history import ACTIONS, Action, Move, Stand
 from registry.model_page import code, link
 from registry.steps import Step
 from registry.store.client import Store, pages
-from registry.store.runs import MAX_TAG_LENGTH, NOTE_TAG, run_log
+from registry.store.runs import MAX_RUN_TAG_LENGTH, NOTE_TAG, run_log
 from registry.version import TAG_PREFIX, UnreadVersion, Version
 
 _STEP, _NAME, _ALIAS = (f"{TAG_PREFIX}{key}" for key in ("step", "name", "alias"))
-_BEFORE, _AFTER, _REASON, _FORCED, _VERDICT = (
-    f"{TAG_PREFIX}{key}" for key in ("before", "after", "reason", "forced", "verdict")
+_REASON, _FORCED, _VERDICT, _NUMBER = (
+    f"{TAG_PREFIX}{key}" for key in ("reason", "forced", "verdict", "move_number")
 )
+_BEFORE, _AFTER = f"{TAG_PREFIX}before", f"{TAG_PREFIX}after"
+_MODEL = "_model"  # behind those two: the LoggedModel
 VERDICT_FILE = "verdict.json"
 
 
@@ -50,18 +54,19 @@ def recorded_move(
     """
     version = after or before
     assert isinstance(version, Version)  # what is taken away was read
+    earlier = list_moves(store, version.name, alias)
     tags = {
         _NAME: version.name,
         _ALIAS: alias,
-        _BEFORE: _number(before),
-        _AFTER: _number(after),
+        **_stand_tags(_BEFORE, before),
+        **_stand_tags(_AFTER, after),
+        _NUMBER: str(1 + max((move.number for move in earlier), default=0)),
         _REASON: reason,
         _FORCED: json.dumps(forced),
         NOTE_TAG: _told(action, alias, before, after, reason, forced=forced, verdict=verdict),
     }
-    summary = json.dumps(verdict) if verdict is not None else ""
-    if len(summary) <= MAX_TAG_LENGTH:  # else it is in its file alone
-        tags[_VERDICT] = summary
+    if verdict is not None:
+        tags[_VERDICT] = _summary(verdict)
     with run_log(store, f"{version.name}@{alias}", version.kind, action, tags) as run:
         if verdict is not None:
             with TemporaryDirectory(prefix="patchbay-") as temporary:
@@ -89,9 +94,12 @@ def list_moves(store: Store, name: str, alias: str | None = None) -> list[Move]:
         store.client.search_runs,
         experiment_ids=[store.experiment_id],
         filter_string=wanted,
-        order_by=["attributes.start_time ASC"],
     )
-    return [move for run in runs if (move := move_of(run)) is not None]
+    moves = [move for run in runs if (move := move_of(run)) is not None]
+    # In one alias's order by number, and among aliases by time: clocks may differ.
+    moves.sort(key=lambda move: (move.alias, move.number, move.when))
+    by_alias = [list(of_one) for _, of_one in groupby(moves, key=lambda move: move.alias)]
+    return list(merge(*by_alias, key=lambda move: move.when))
 
 
 def move_of(run: Any) -> Move | None:
@@ -103,13 +111,14 @@ def move_of(run: Any) -> Move | None:
         name=tags.get(_NAME, ""),
         alias=tags.get(_ALIAS, ""),
         action=next(action for action in ACTIONS if action == tags[_STEP]),
-        before=_version(tags.get(_BEFORE)),
-        after=_version(tags.get(_AFTER)),
+        before=_stand(tags, _BEFORE),
+        after=_stand(tags, _AFTER),
         who=tags.get("mlflow.user", "unknown"),
         when=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
         reason=tags.get(_REASON, ""),
         forced=tags.get(_FORCED) == "true",
         verdict=_parsed(tags.get(_VERDICT, "")),
+        number=_number(tags.get(_NUMBER)) or 0,
         run_id=run.info.run_id,
         is_done=run.info.status == "FINISHED",
     )
@@ -141,12 +150,30 @@ def _read(*versions: Version | UnreadVersion | None) -> list[str]:
     return [one.model_id for one in versions if isinstance(one, Version)]
 
 
-def _number(version: Version | UnreadVersion | None) -> str:
-    return "" if version is None else str(version.version)
+def _summary(verdict: Mapping[str, Any]) -> str:
+    """As much of a verdict as a tag holds; its file holds all of it."""
+    whole = json.dumps(verdict)
+    if len(whole) <= MAX_RUN_TAG_LENGTH:
+        return whole
+    most = {key: verdict.get(key) for key in ("passed", "basis", "compared_with")}
+    reasons = [str(reason)[:300] for reason in verdict.get("reasons", ())]
+    return json.dumps({**most, "reasons": reasons[:10], "whole_in": VERDICT_FILE})
 
 
-def _version(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() else None
+def _stand_tags(key: str, version: Version | UnreadVersion | None) -> dict[str, str]:
+    return {
+        key: "" if version is None else str(version.version),
+        f"{key}{_MODEL}": version.model_id if isinstance(version, Version) else "",
+    }
+
+
+def _stand(tags: Mapping[str, str], key: str) -> Stand | None:
+    version = _number(tags.get(key))
+    return None if version is None else Stand(version, tags.get(f"{key}{_MODEL}", ""))
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def _parsed(text: str) -> Mapping[str, Any] | None:

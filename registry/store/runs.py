@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 _MAX_METRICS_A_BATCH = 500
 _MAX_PARAMS_A_BATCH = 100
 _MAX_PARAM_LENGTH = 6000
-MAX_TAG_LENGTH = 8000  # MLflow's own limit for a run
+MAX_RUN_TAG_LENGTH = 8000  # MLflow's own limit for a run
 NOTE_TAG = "mlflow.note.content"
 """MLflow shows its Markdown as the description of a run or a LoggedModel."""
 
@@ -115,7 +115,7 @@ class RunLog:
         """Say in Markdown what the run did."""
         from mlflow.entities import RunTag
 
-        self._log(tags=[RunTag(NOTE_TAG, text[:MAX_TAG_LENGTH])])
+        self._log(tags=[RunTag(NOTE_TAG, text[:MAX_RUN_TAG_LENGTH])])
 
     def log_history(
         self,

@@ -42,39 +42,46 @@ def list_versions(store: Store, kind: Kind | None = None) -> list[Version]:
     found, unreadable = _listed(
         store, "" if kind is None else f"tags.`{TAG_PREFIX}kind` = '{kind}'"
     )
-    for _, error in unreadable:
-        logger.warning("not listed: %s", error)
+    for one in unreadable:
+        logger.warning("not listed: %s", one.reason)
     return found
 
 
-def list_all_versions(store: Store) -> tuple[list[Version], list[tuple[str, BundleError]]]:
-    """Versions that patchbay registered; and the address and complaint of each unreadable one."""
+def list_all_versions(store: Store) -> tuple[list[Version], list[UnreadVersion]]:
+    """Versions that patchbay registered, by name and version; and those that can't be read."""
     return _listed(store, "")
 
 
-def list_made_from(store: Store, version: Version) -> list[Version]:
-    """The versions that name this one as a parent, by name and version.
+def list_made_from(store: Store, version: Version) -> tuple[list[Version], list[UnreadVersion]]:
+    """The versions that name this one as a parent; and those that do so and can't be read.
 
     The store looks for them, so that it takes no longer where there are many others.
     """
-    found, unreadable = _listed(store, f"tags.`{TAG_PREFIX}parents` LIKE '%\"{version.uri}\"%'")
-    for _, error in unreadable:
-        logger.warning("not listed: %s", error)
-    # LIKE takes _ for any letter, and a parent of another registry may have the same address.
-    return [one for one in found if one.is_made_from(version)]
+    named = f'"{version.uri}"'
+    found, unreadable = _listed(store, f"tags.`{TAG_PREFIX}parents` LIKE '%{named}%'", named)
+    # A parent of another registry may have the same address.
+    return [one for one in found if one.is_made_from(version)], unreadable
 
 
-def _listed(store: Store, wanted: str) -> tuple[list[Version], list[tuple[str, BundleError]]]:
-    """Patchbay's versions that one of MLflow's filters lets through; and the unreadable ones."""
+def _listed(
+    store: Store, wanted: str, parent: str = ""
+) -> tuple[list[Version], list[UnreadVersion]]:
+    """Patchbay's versions that one of MLflow's filters lets through; and the unreadable ones.
+
+    Args:
+        store: to list.
+        wanted: the filter; its LIKE takes ``_`` for any letter.
+        parent: what the tag with the parents has to hold.
+    """
     found, unreadable = [], []
     entries = pages(store.client.search_model_versions, filter_string=wanted)
     aliases = _all_aliases(store) if entries else {}
     for entry in entries:
-        if is_ours(entry.tags):
+        if is_ours(entry.tags) and parent in entry.tags.get(f"{TAG_PREFIX}parents", ""):
             try:
                 found.append(_version(entry, aliases.get((entry.name, int(entry.version)), ())))
             except BundleError as error:
-                unreadable.append((f"models:/{entry.name}/{entry.version}", error))
+                unreadable.append(UnreadVersion(entry.name, int(entry.version), str(error)))
     return sorted(found, key=lambda version: (version.name, version.version)), unreadable
 
 
@@ -205,7 +212,7 @@ def has_versions(store: Store, model_id: str) -> bool:
 
 
 def delete_version(store: Store, version: Version) -> None:
-    """Delete a version with its aliases; its number is not given again."""
+    """Delete a version with its aliases; its number is given again only if the name is, too."""
     store.client.delete_model_version(version.name, str(version.version))
 
 

@@ -1,4 +1,4 @@
-"""Processes that are killed (SIGKILL) at a chosen step of registering, or of moving an alias.
+"""Processes that are killed (SIGKILL) at a chosen step of what changes a registry.
 
 Importing torch and MLflow costs seconds, so that one process does it once and a fork of it is
 killed for each case. ``python -m tests.registry.killing`` reads ``HOME ACTION STEP COUNT ARGUMENT``
@@ -21,7 +21,7 @@ from typing import IO
 
 from registry.registry import Registry
 from registry.steps import Step
-from tests.registry.conftest import make_decomposition, make_trained
+from tests.registry.conftest import make_decomposition, make_patched, make_trained
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,18 @@ def act(home: str, action: str, step: str, count: str, argument: str) -> None:
         registry.add_decomposition(make_decomposition(name, strong), strong_uri=argument)
     elif action == "train":
         registry.add_classifier(make_trained(argument))
+    elif action == "patch":
+        name, *parts = argument.split()
+        registry.add_patched(make_patched(name, *parts))
+    elif action == "import":
+        registry.exchange.import_archive(Path(argument))
+    elif action == "delete":
+        registry.delete(argument, drop_aliases=True, reason="not needed")
     elif action == "promote":
-        registry.promote(argument, "champion", reason="a better one")
+        registry.aliases.promote(argument, "champion", reason="a better one")
     else:
-        registry.rollback(argument, "champion")
+        assert action == "rollback"
+        registry.aliases.rollback(argument, "champion")
 
 
 def _in_a_fork(line: str) -> int:

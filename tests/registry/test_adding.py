@@ -123,7 +123,7 @@ def test_a_failed_patched_version_leaves_the_alias_where_it_was(
     uris = registry.add_decomposition(decomposition, strong_uri=strong_uri)
     record = make_patched(f"{fresh_name}-patched", strong_uri, uris[0])
     good = registry.add_patched(record)
-    registry.promote(good, "champion")
+    registry.aliases.promote(good, "champion")
 
     def fail(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

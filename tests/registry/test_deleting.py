@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ from mlflow import MlflowClient
 
 from registry.errors import InUseError, NotFoundError
 from registry.registry import Registry
+from registry.steps import Step
+from registry.version import Version
 from tests.registry.conftest import make_decomposition, make_patched, make_trained
 
 
@@ -42,7 +45,7 @@ def test_a_version_in_use_is_refused_and_its_users_are_named(
     record = make_decomposition(fresh_name, strong.classifier)
     uris = registry.add_decomposition(record, strong_uri=strong_uri)
     patched = registry.add_patched(make_patched(f"{fresh_name}-patched", weak_uri, uris[0]))
-    registry.promote(patched, "champion")
+    registry.aliases.promote(patched, "champion")
     for used, user in ((uris[0], patched), (weak_uri, patched), (strong_uri, uris[2])):
         with pytest.raises(InUseError, match=f"{used} is part of .*{user}"):
             registry.delete(used)
@@ -52,8 +55,9 @@ def test_a_version_in_use_is_refused_and_its_users_are_named(
         registry.delete(f"models:/{fresh_name}-patched@champion")
     registry.load(patched)
     registry.delete(patched, drop_aliases=True, reason="nobody serves it any more")
-    last = registry.history(f"{fresh_name}-patched")[-1]
-    assert (last.action, last.before, last.after) == ("removal", 1, None)
+    last = registry.aliases.history(f"{fresh_name}-patched")[-1]
+    assert last.before is not None
+    assert (last.action, last.before.version, last.after) == ("removal", 1, None)
     assert last.reason == "nobody serves it any more"
     registry.delete(uris[0])
     registry.delete(weak_uri)
@@ -77,3 +81,58 @@ def test_one_of_two_versions_of_one_logged_model_goes_and_the_other_stays(
     assert registry.load(uri).version.uri == uri
     assert double not in {one.uri for one in registry.check(clear=True, load=False).broken}
     registry.load(uri)
+
+
+def test_a_parent_that_is_deleted_meanwhile_leaves_no_version_without_it(
+    registry: Registry, home: Path, fresh_name: str
+) -> None:
+    def on_step(step: Step) -> None:
+        if step is Step.LINKED:
+            registry.delete(strong_uri)
+
+    strong = make_trained(fresh_name)
+    strong_uri = registry.add_classifier(strong)
+    at_work = Registry.open(home, on_step=on_step)
+    record = make_decomposition(fresh_name, strong.classifier)
+    with pytest.raises(NotFoundError, match=f"{strong_uri} was deleted while this was made"):
+        at_work.add_decomposition(record, strong_uri=strong_uri)
+    assert [one.uri for one in registry.versions() if one.name.startswith(fresh_name)] == []
+
+
+def test_what_is_to_be_deleted_waits_for_a_version_that_is_being_made_from_it(
+    registry: Registry, home: Path, fresh_name: str
+) -> None:
+    with ThreadPoolExecutor() as threads:
+
+        def on_step(step: Step) -> None:
+            if step is Step.NAMED and not asked:
+                asked.append(threads.submit(registry.delete, strong_uri))
+                with pytest.raises(TimeoutError):
+                    asked[0].result(timeout=1)
+
+        asked: list[Future[Version]] = []
+        strong = make_trained(fresh_name)
+        strong_uri = registry.add_classifier(strong)
+        at_work = Registry.open(home, on_step=on_step)
+        record = make_decomposition(fresh_name, strong.classifier)
+        uris = at_work.add_decomposition(record, strong_uri=strong_uri)
+        with pytest.raises(InUseError, match=f"is part of .*{uris[0]}"):
+            asked[0].result(timeout=60)
+    for uri in uris:
+        registry.load(uri)
+
+
+def test_a_version_that_can_not_be_read_is_a_user_all_the_same(
+    registry: Registry, fresh_name: str
+) -> None:
+    strong = make_trained(fresh_name)
+    strong_uri = registry.add_classifier(strong)
+    record = make_decomposition(fresh_name, strong.classifier)
+    first, *others = registry.add_decomposition(record, strong_uri=strong_uri)
+    for uri in others:
+        registry.delete(uri)
+    client = MlflowClient(registry.tracking_uri, registry.tracking_uri)
+    client.set_model_version_tag(registry.find(first).name, "1", "patchbay.metrics", "broken")
+    assert registry.used_by(strong_uri) == []
+    with pytest.raises(InUseError, match=f"{strong_uri} is part of {first}"):
+        registry.delete(strong_uri)

@@ -37,7 +37,7 @@ def exported(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Ex
     uris = registry.add_decomposition(record, strong_uri=strong_uri)
     patched = registry.add_patched(make_patched("leaving", weak_uri, *uris[:2]))
     path = tmp_path_factory.mktemp("exported") / "leaving.patchbay"
-    registry.export_version(patched, path)
+    registry.exchange.export_archive(patched, path)
     return Exported(registry, patched, path)
 
 
@@ -50,7 +50,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Registry:
 def test_a_patched_model_arrives_with_all_it_needs(
     exported: Exported, other: Registry, images: NDArray[np.uint8]
 ) -> None:
-    imported = other.import_archive(exported.path)
+    imported = other.exchange.import_archive(exported.path)
     assert [(one.source, one.uri, one.is_new) for one in imported] == [
         ("models:/leaving-weak/2", "models:/leaving-weak/1", True),
         ("models:/leaving-strong.zero/1", "models:/leaving-strong.zero/1", True),
@@ -72,9 +72,9 @@ def test_a_patched_model_arrives_with_all_it_needs(
 
 
 def test_it_arrives_once(exported: Exported, other: Registry) -> None:
-    other.import_archive(exported.path)
+    other.exchange.import_archive(exported.path)
     before = len(other.versions())
-    again = other.import_archive(exported.path)
+    again = other.exchange.import_archive(exported.path)
     assert not any(one.is_new for one in again)
     assert len(other.versions()) == before
 
@@ -82,13 +82,13 @@ def test_it_arrives_once(exported: Exported, other: Registry) -> None:
 def test_what_is_imported_can_be_exported_again(
     exported: Exported, other: Registry, tmp_path: Path
 ) -> None:
-    first = {one.digest for one in other.import_archive(exported.path)}
-    second = other.export_version("models:/leaving/1", tmp_path / "again")
+    first = {one.digest for one in other.exchange.import_archive(exported.path)}
+    second = other.exchange.export_archive("models:/leaving/1", tmp_path / "again")
     assert {one.digest for one in second} == first
 
 
 def test_the_same_version_gives_the_same_bytes(exported: Exported, tmp_path: Path) -> None:
-    exported.registry.export_version(exported.patched, tmp_path / "again")
+    exported.registry.exchange.export_archive(exported.patched, tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == exported.path.read_bytes()
 
 
@@ -97,17 +97,47 @@ def test_a_model_of_another_registry_is_no_user_of_a_namesake(
 ) -> None:
     elsewhere = Registry.open(tmp_path / "home")
     own = elsewhere.add_classifier(make_trained("leaving-strong", seed=9))
-    elsewhere.import_archive(exported.path)
+    elsewhere.exchange.import_archive(exported.path)
     (module,) = (v for v in elsewhere.versions("class_module") if v.name.endswith("zero"))
     assert module.parents == (own,)  # the address that its strong model had where it comes from
     assert elsewhere.used_by(own) == []
 
 
+def test_a_version_whose_files_are_lost_is_registered_once_more(
+    exported: Exported, tmp_path: Path
+) -> None:
+    elsewhere = Registry.open(tmp_path)
+    first = elsewhere.exchange.import_archive(exported.path)
+    weak = elsewhere.find(first[0].uri)  # its copy in the cache stays
+    (lost,) = (tmp_path / "artifacts" / "models" / weak.model_id).rglob("weights.safetensors")
+    lost.unlink()
+    again = elsewhere.exchange.import_archive(exported.path)
+    assert [one.is_new for one in again] == [True, False, False, True]
+    assert elsewhere.find(again[-1].uri).parents[0] == again[0].uri == "models:/leaving-weak/2"
+    broken = {one.uri for one in elsewhere.check(clear=False).broken}
+    assert broken == {first[0].uri, first[-1].uri}
+
+
+def test_what_leaves_is_read_from_the_store_and_not_from_a_bad_copy(
+    registry: Registry, home: Path, tmp_path: Path
+) -> None:
+    uri = registry.add_classifier(make_trained("copied", kind="weak"))
+    registry.load(uri)
+    copy = home / "cache" / "bundles" / registry.find(uri).digest / "history.json"
+    copy.write_bytes(bytes(reversed(copy.read_bytes())))  # loading does not read it
+    registry.load(uri)
+    (told,) = registry.exchange.export_archive(uri, tmp_path / "archive")
+    (taken,) = Registry.open(tmp_path / "home").exchange.import_archive(tmp_path / "archive")
+    assert taken.digest == told.digest
+
+
 def test_strong_models_go_along_if_they_are_asked_for(exported: Exported, tmp_path: Path) -> None:
-    told = exported.registry.export_version(exported.patched, tmp_path / "with", with_strong=True)
+    told = exported.registry.exchange.export_archive(
+        exported.patched, tmp_path / "with", with_strong=True
+    )
     assert "models:/leaving-strong/1" in {one.source for one in told}
     elsewhere = Registry.open(tmp_path / "home")
-    elsewhere.import_archive(tmp_path / "with")
+    elsewhere.exchange.import_archive(tmp_path / "with")
     users = elsewhere.used_by("models:/leaving-strong/1")
     assert {v.kind for v in users} == {"class_module"}
 
@@ -118,16 +148,16 @@ def test_a_name_of_another_kind_is_refused_before_anything_is_registered(
     elsewhere = Registry.open(tmp_path / "home")
     elsewhere.add_classifier(make_trained("leaving"))
     with pytest.raises(RegistryError, match="belongs to models of kind strong"):
-        elsewhere.import_archive(exported.path)
+        elsewhere.exchange.import_archive(exported.path)
     assert [v.name for v in elsewhere.versions()] == ["leaving"]
 
 
 def test_what_is_not_there_can_not_be_exported(exported: Exported, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
-        exported.registry.export_version("models:/nowhere/1", tmp_path / "x")
+        exported.registry.exchange.export_archive("models:/nowhere/1", tmp_path / "x")
     (tmp_path / "file").touch()
     with pytest.raises(ArchiveError, match="can't be written"):
-        exported.registry.export_version(exported.patched, tmp_path / "file" / "x")
+        exported.registry.exchange.export_archive(exported.patched, tmp_path / "file" / "x")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -223,7 +253,7 @@ def test_a_hostile_archive_is_refused_and_nothing_of_it_is_used(
         if version.kind == "patched":
             other.delete(version.uri)
     with pytest.raises(RegistryError, match=complaint):
-        other.import_archive(path)
+        other.exchange.import_archive(path)
     assert other.versions("patched") == []
     assert other.check(clear=False).broken == ()
 
@@ -233,7 +263,7 @@ def test_a_compressed_archive_is_refused_before_it_is_unpacked(
 ) -> None:
     path = rewritten(exported.path, tmp_path / "packed", lambda m: None, zipfile.ZIP_DEFLATED)
     with pytest.raises(ArchiveError, match="compressed or encrypted"):
-        other.import_archive(path)
+        other.exchange.import_archive(path)
 
 
 @pytest.mark.parametrize(
@@ -282,14 +312,14 @@ def test_members_that_share_bytes_are_refused(
             grown = grown.replace(size * 2, len(raw).to_bytes(4, "little") * 2)
     (tmp_path / "overlapping").write_bytes(grown)
     with pytest.raises(ArchiveError, match="claim more than"):
-        other.import_archive(tmp_path / "overlapping")
+        other.exchange.import_archive(tmp_path / "overlapping")
 
 
 @pytest.mark.parametrize("raw", [b"", b"no zip file", b"PK\x03\x04", b"PK\x05\x06" + b"\0" * 18])
 def test_what_is_no_archive_is_one_clear_error(tmp_path: Path, other: Registry, raw: bytes) -> None:
     (tmp_path / "file").write_bytes(raw)
     with pytest.raises(ArchiveError, match="is refused"):
-        other.import_archive(tmp_path / "file")
+        other.exchange.import_archive(tmp_path / "file")
 
 
 def test_a_cut_archive_is_refused(exported: Exported, tmp_path: Path, other: Registry) -> None:
@@ -297,4 +327,4 @@ def test_a_cut_archive_is_refused(exported: Exported, tmp_path: Path, other: Reg
     for kept in (len(raw) // 2, len(raw) - 10):
         (tmp_path / "cut").write_bytes(raw[:kept])
         with pytest.raises(ArchiveError, match="is refused"):
-            other.import_archive(tmp_path / "cut")
+            other.exchange.import_archive(tmp_path / "cut")

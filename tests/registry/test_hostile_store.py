@@ -334,7 +334,7 @@ def test_models_are_not_sent_to_another_server(
         change_database(registry, "update runs set artifact_uri = ?", elsewhere)
         for attempt in (
             lambda: registry.add_classifier(make_trained("another")),
-            lambda: registry.promote(uri, "champion", verdict={"passed": True}),
+            lambda: registry.aliases.promote(uri, "champion", verdict={"passed": True}),
             lambda: registry.add_pictures(uri, [tmp_path / "a.png"]),
             lambda: registry.pictures(registry.find(uri)),
         ):

@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 from registry.checking import CheckReport
+from registry.errors import NotFoundError
+from registry.history import Stand
 from registry.registry import Registry
 from registry.steps import Step
-from tests.registry.conftest import CLASS_NAMES, make_decomposition, make_trained
+from tests.registry.conftest import CLASS_NAMES, make_decomposition, make_patched, make_trained
 from tests.registry.killing import Killer, killer
 
 MOVES = (Step.MOVE_RECORDED, Step.MOVED)
+REGISTERING = tuple(step for step in Step if step not in (*MOVES, Step.VERSION_DELETED))
 KILLED = signal.SIGKILL
 
 
@@ -58,8 +61,7 @@ QUICK = ((Step.UPLOADED, 2), (Step.NAMED, 1), (Step.VERSIONED, 1))
     ("step", "count"),
     [
         pytest.param(step, count, marks=() if (step, count) in QUICK else pytest.mark.slow)
-        for step in Step
-        if step not in MOVES
+        for step in REGISTERING
         for count in ((1,) if step in ONCE else (1, 2))
     ],
 )
@@ -93,10 +95,10 @@ def test_killed_while_an_alias_moves(
     registry: Registry, home: Path, forking: Killer, fresh_name: str, action: str, step: Step
 ) -> None:
     first, second = (registry.add_classifier(make_trained(fresh_name, seed=n)) for n in (0, 1))
-    registry.promote(first, "champion")
+    registry.aliases.promote(first, "champion")
     target = second
     if action == "rollback":
-        registry.promote(second, "champion")
+        registry.aliases.promote(second, "champion")
         target = first
     argument = second if action == "promote" else fresh_name
     assert forking.kill_at(home, action, step, 1, argument) == KILLED
@@ -104,19 +106,125 @@ def test_killed_while_an_alias_moves(
     source = first if action == "promote" else second
     assert registry.find(f"models:/{fresh_name}@champion").uri == (target if moved else source)
     assert checked(registry).broken == ()
-    last = registry.history(fresh_name)[-1]
+    last = registry.aliases.history(fresh_name)[-1]
     if moved:
         assert last.action == {"promote": "promotion"}.get(action, action)
-        assert f"models:/{fresh_name}/{last.after}" == target
+        assert last.after == Stand.of(registry.find(target))
         assert last.is_done
     else:
-        assert not last.is_done or last.after == int(source.rpartition("/")[2])
-        registry.promote(target, "champion")
+        assert not last.is_done or last.after == Stand.of(registry.find(source))
+        registry.aliases.promote(target, "champion")
     if action == "promote":
-        assert [version.uri for version in registry.rollback(fresh_name, "champion")] == [
+        assert [version.uri for version in registry.aliases.rollback(fresh_name, "champion")] == [
             second,
             first,
         ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", REGISTERING)
+def test_killed_while_patching(
+    registry: Registry, home: Path, forking: Killer, fresh_name: str, step: Step
+) -> None:
+    strong = make_trained(fresh_name)
+    strong_uri = registry.add_classifier(strong)
+    weak_uri = registry.add_classifier(make_trained(f"{fresh_name}-weak", kind="weak", seed=1))
+    record = make_decomposition(fresh_name, strong.classifier)
+    module_uri, *_ = registry.add_decomposition(record, strong_uri=strong_uri)
+    name = f"{fresh_name}-patched"
+    argument = f"{name} {weak_uri} {module_uri}"
+    assert forking.kill_at(home, "patch", step, 1, argument) == KILLED
+    left = registry.used_by(weak_uri)
+    assert len(left) == (step in (Step.VERSIONED, Step.RUN_ENDED))
+    for version in left:
+        registry.load(version.uri)
+    assert bool(checked(registry).leftovers) == (step is not Step.RUN_ENDED)
+    assert registry.used_by(module_uri) == left
+    again = registry.add_patched(make_patched(name, weak_uri, module_uri))
+    assert again == f"models:/{name}/{1 + len(left)}"
+    registry.load(again)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("step", "count"), [(step, count) for step in REGISTERING for count in (1, 3)]
+)
+def test_killed_while_importing(
+    registry: Registry,
+    home: Path,
+    forking: Killer,
+    fresh_name: str,
+    tmp_path: Path,
+    step: Step,
+    count: int,
+) -> None:
+    elsewhere = Registry.open(tmp_path / "elsewhere")
+    strong = make_trained(fresh_name)
+    strong_uri = elsewhere.add_classifier(strong)
+    weak_uri = elsewhere.add_classifier(make_trained(f"{fresh_name}-weak", kind="weak", seed=1))
+    record = make_decomposition(fresh_name, strong.classifier)
+    module_uri, *_ = elsewhere.add_decomposition(record, strong_uri=strong_uri)
+    patched = elsewhere.add_patched(make_patched(f"{fresh_name}-patched", weak_uri, module_uri))
+    archive = tmp_path / "archive"
+    exported = elsewhere.exchange.export_archive(patched, archive)
+    assert len(exported) == 3
+    assert forking.kill_at(home, "import", step, count, str(archive)) == KILLED
+    left = {one.uri for one in registry.versions() if one.name.startswith(f"{fresh_name}-")}
+    left |= {one.uri for one in registry.versions() if one.name.startswith(f"{fresh_name}.")}
+    assert len(left) == count - (step not in (Step.VERSIONED, Step.RUN_ENDED))
+    for uri in left:
+        registry.load(uri)
+    assert checked(registry).leftovers  # its folder of work, at least
+    imported = registry.exchange.import_archive(archive)
+    assert {one.uri for one in imported if not one.is_new} == left
+    assert [one.digest for one in imported] == [one.digest for one in exported]
+    registry.load(patched)
+
+
+DROPPED = (Step.RUN_STARTED, *MOVES, Step.RUN_ENDED)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("step", "count"), [*((step, n) for step in DROPPED for n in (1, 2)), (Step.VERSION_DELETED, 1)]
+)
+def test_killed_while_deleting(
+    registry: Registry, home: Path, forking: Killer, fresh_name: str, step: Step, count: int
+) -> None:
+    uri = registry.add_classifier(make_trained(fresh_name))
+    model_id = registry.find(uri).model_id
+    for alias in ("champion", "challenger"):
+        registry.aliases.promote(uri, alias)
+    assert forking.kill_at(home, "delete", step, count, uri) == KILLED
+    if step is Step.VERSION_DELETED:
+        assert model_id in {one.which for one in checked(registry).leftovers}
+        assert not (home / "artifacts" / "models" / model_id).exists()
+    else:
+        dropped = count - (step not in (Step.MOVED, Step.RUN_ENDED))
+        registry.load(uri)
+        assert len(registry.find(uri).aliases) == 2 - dropped
+        assert bool(checked(registry).leftovers) == (step is not Step.RUN_ENDED)
+        removals = [one for one in registry.aliases.history(fresh_name) if one.after is None]
+        assert sum(one.is_done for one in removals) == dropped
+        registry.delete(uri, drop_aliases=True, reason="again")
+    with pytest.raises(NotFoundError):
+        registry.find(uri)
+
+
+@pytest.mark.parametrize("step", MOVES)
+def test_what_became_of_a_killed_move_is_told_by_the_next_one(
+    registry: Registry, home: Path, forking: Killer, fresh_name: str, step: Step
+) -> None:
+    first, second = (registry.add_classifier(make_trained(fresh_name, seed=n)) for n in (0, 1))
+    registry.aliases.promote(first, "champion")
+    assert forking.kill_at(home, "promote", step, 1, second) == KILLED
+    happened = step is Step.MOVED
+    # Where the alias stands in the end is the opposite of what the killed process left.
+    registry.aliases.promote(first if happened else second, "champion")
+    checked(registry)
+    killed = registry.aliases.history(fresh_name)[1]
+    assert killed.reason == "a better one"
+    assert killed.is_done == happened
 
 
 def test_what_a_living_process_is_at_is_left_alone(home: Path, fresh_name: str) -> None:
@@ -128,10 +236,11 @@ def test_what_a_living_process_is_at_is_left_alone(home: Path, fresh_name: str) 
     other = Registry.open(home)
     at_work = Registry.open(home, on_step=on_step)
     uri = at_work.add_classifier(make_trained(fresh_name))
-    at_work.promote(uri, "champion")
-    assert {left for _, left in found} == {0}
+    at_work.aliases.promote(uri, "champion")
+    at_work.delete(uri, drop_aliases=True, reason="done with it")
+    # From then on others may end what it began.
+    assert {step for step, left in found if left} == {Step.VERSION_DELETED}
     assert {step for step, _ in found} == set(Step)
-    other.load(uri)
 
 
 def test_after_all_of_it_every_version_loads(registry: Registry) -> None:

@@ -120,8 +120,8 @@ def test_of_several_patches_no_module_has_the_gain(registry: Registry, fresh_nam
 
 def test_a_move_and_its_reason_can_be_read_on_its_run(registry: Registry, fresh_name: str) -> None:
     first = registry.add_classifier(make_trained(fresh_name))
-    registry.promote(first, "tried", reason="because\nof `that`")
-    (move,) = registry.history(fresh_name)
+    registry.aliases.promote(first, "tried", reason="because\nof `that`")
+    (move,) = registry.aliases.history(fresh_name)
     told = client_of(registry).get_run(move.run_id).data.tags["mlflow.note.content"]
     assert f"Promotion of `@tried`: from none to {link(first)}." in told
     assert "Reason: `because of 'that'`" in told

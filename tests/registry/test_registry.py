@@ -268,8 +268,8 @@ def test_registering_again_makes_the_next_version(registry: Registry, fresh_name
 def test_an_alias_moves_and_tells_where_it_was(registry: Registry, fresh_name: str) -> None:
     first = registry.add_classifier(make_trained(fresh_name))
     second = registry.add_classifier(make_trained(fresh_name, seed=1))
-    assert registry.promote(first, "champion") is None
-    previous = registry.promote(second, "champion")
+    assert registry.aliases.promote(first, "champion") is None
+    previous = registry.aliases.promote(second, "champion")
     assert previous is not None
     assert previous.uri == first
     assert registry.find(f"models:/{fresh_name}@champion").uri == second
@@ -281,8 +281,8 @@ def test_an_alias_moves_and_tells_where_it_was(registry: Registry, fresh_name: s
 
 def test_an_alias_can_be_set_through_another(registry: Registry, fresh_name: str) -> None:
     uri = registry.add_classifier(make_trained(fresh_name))
-    registry.promote(uri, "candidate")
-    registry.promote(f"models:/{fresh_name}@candidate", "champion")
+    registry.aliases.promote(uri, "candidate")
+    registry.aliases.promote(f"models:/{fresh_name}@candidate", "champion")
     assert registry.find(uri).aliases == ("candidate", "champion")
 
 
@@ -311,11 +311,11 @@ def test_an_alias_for_a_missing_version_changes_nothing(
     registry: Registry, fresh_name: str
 ) -> None:
     uri = registry.add_classifier(make_trained(fresh_name))
-    registry.promote(uri, "champion")
+    registry.aliases.promote(uri, "champion")
     with pytest.raises(NotFoundError):
-        registry.promote(f"models:/{fresh_name}/2", "champion")
+        registry.aliases.promote(f"models:/{fresh_name}/2", "champion")
     with pytest.raises(AddressError):
-        registry.promote(uri, "latest")
+        registry.aliases.promote(uri, "latest")
     assert registry.find(f"models:/{fresh_name}@champion").uri == uri
 
 
@@ -371,7 +371,7 @@ def test_an_alias_as_a_part_is_pinned_to_its_version(
     registry: Registry, registered: Registered, fresh_name: str
 ) -> None:
     weak = registry.add_classifier(make_trained(fresh_name, kind="weak"))
-    registry.promote(weak, "champion")
+    registry.aliases.promote(weak, "champion")
     uri = registry.add_patched(
         make_patched(
             f"{fresh_name}-patched",
@@ -379,7 +379,7 @@ def test_an_alias_as_a_part_is_pinned_to_its_version(
             registered.class_module_uris[0],
         )
     )
-    registry.promote(
+    registry.aliases.promote(
         registry.add_classifier(make_trained(fresh_name, kind="weak", seed=3)), "champion"
     )
     assert registry.find(uri).parents[0] == weak

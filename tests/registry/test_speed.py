@@ -21,7 +21,7 @@ from modularizer.records import DecomposedClass, Decomposition
 from registry.registry import Registry
 from tests.registry.conftest import COST, PROVENANCE, make_patched, make_trained
 
-TEN_MODULES_SECONDS, CACHED_LOAD_SECONDS = 5.0, 0.5
+TEN_MODULES_SECONDS, CACHED_LOAD_SECONDS, ROLLBACK_SECONDS = 5.0, 0.5, 2.0
 NAMES = ("zero", *(f"class {number}" for number in range(1, 10)))
 
 
@@ -77,3 +77,27 @@ def test_ten_full_size_modules_are_registered_and_a_cached_patched_model_loads_i
     figures = f"registering {registering}, loading {loading}"
     assert min(registering) < TEN_MODULES_SECONDS, figures
     assert min(loading) < CACHED_LOAD_SECONDS, figures
+
+
+@pytest.mark.slow
+def test_going_back_takes_no_longer_after_many_moves(tmp_path: Path) -> None:
+    classifier, decomposition = full_size()
+    registry = Registry.open(tmp_path)
+    trained = replace(make_trained("simcnn"), classifier=classifier)
+    weak_uri = registry.add_classifier(trained)
+    uris = registry.add_decomposition(decomposition, strong_uri=weak_uri)
+    first, second = (
+        registry.add_patched(make_patched("patched", weak_uri, one)) for one in uris[:2]
+    )
+    for _ in range(20):
+        for uri in (first, second):
+            registry.aliases.promote(uri, "champion")
+    took = []
+    for expected in (first, second, first):
+        again = Registry.open(tmp_path)
+        again.versions()
+        start = perf_counter()
+        _, now = again.aliases.rollback("patched", "champion")
+        took.append(perf_counter() - start)
+        assert now.uri == expected
+    assert min(took) < ROLLBACK_SECONDS, took

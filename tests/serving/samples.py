@@ -165,4 +165,4 @@ def register_patched(home: Path) -> None:
             mirrored=True,
         )
     )
-    registry.promote(patched_uri, "champion")
+    registry.aliases.promote(patched_uri, "champion")

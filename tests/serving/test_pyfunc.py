@@ -133,7 +133,7 @@ def test_what_can_not_be_exported_so_is_refused(
     assert "is there already" in taken.err
     assert list(tmp_path.iterdir()) == []
     registry = Registry.open(exported.home)
-    registry.export_version("models:/strong.TC/1", tmp_path / "archive")
+    registry.exchange.export_archive("models:/strong.TC/1", tmp_path / "archive")
     with pytest.raises(RegistryError, match="scores one class alone"):
         ScoringModel(load_archive(tmp_path / "archive"))
 

@@ -82,7 +82,7 @@ def test_everything_works_over_http(
     assert torch.equal(remote.load_classifier(weak_uri)(pixels), trained.classifier(pixels))
     remote.load_class_module(module_uris[2])
     patched = remote.load_patched(patched_uri)
-    assert remote.promote(patched_uri, "champion") is None
+    assert remote.aliases.promote(patched_uri, "champion") is None
     assert remote.find(f"models:/{fresh_name}-patched@champion").aliases == ("champion",)
     assert remote.evidence(patched_uri) == record.evidence
     files = remote.manifest(patched_uri).files
@@ -208,6 +208,29 @@ def test_a_lost_answer_makes_nothing_twice(
     uri = faulty.add_classifier(make_trained(fresh_name))
     assert way.lose == set()  # it was lost
     require_one_of_each(faulty, uri, fresh_name)
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        "DELETE /api/2.0/mlflow/registered-models/alias",
+        "DELETE /api/2.0/mlflow/model-versions/delete",
+        "DELETE /api/2.0/mlflow/logged-models",
+    ],
+)
+def test_a_lost_answer_does_not_stop_a_deletion(
+    faulty: Registry, way: Way, fresh_name: str, request_line: str
+) -> None:
+    uri = faulty.add_classifier(make_trained(fresh_name))
+    faulty.aliases.promote(uri, "champion")
+    model_id = faulty.find(uri).model_id
+    way.lose.add(f"{request_line}/{model_id}" if "logged" in request_line else request_line)
+    faulty.delete(uri, drop_aliases=True, reason="not needed")
+    assert way.lose == set()
+    with pytest.raises(NotFoundError):
+        faulty.find(uri)
+    assert [one.is_done for one in faulty.aliases.history(fresh_name)] == [True, True]
+    assert model_id not in {one.which for one in faulty.check(clear=False, load=False).leftovers}
 
 
 def test_a_version_that_was_made_twice_is_settled(

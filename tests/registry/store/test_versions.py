@@ -23,7 +23,7 @@ def test_a_kind_is_listed_as_it_is_among_all(registry: Registry, fresh_name: str
     modules = registry.add_decomposition(
         make_decomposition(fresh_name, make_classifier()), strong_uri=strong
     )
-    registry.promote(modules[0], "chosen")
+    registry.aliases.promote(modules[0], "chosen")
     everything = registry.versions()
     for kind in ("strong", "weak", "class_module", "patched"):
         of_kind = [one for one in everything if one.kind == kind]
