@@ -78,6 +78,8 @@ def open_store(home: Path | str | None = None, *, on_step: StepCallback = ignore
     with wrapped_errors(what):
         import_mlflow(location.tracking_uri)  # seconds, in which nobody should wait for the lock
     with creation_lock(location), wrapped_errors(what):
+        if location.database is not None and not location.database.exists():
+            _create_database(location.database)
         client = _client(location.tracking_uri)
         experiment_id = _experiment(client, location.artifact_uri)
     return Store(client, location.tracking_uri, experiment_id, location.home, on_step)
@@ -169,6 +171,22 @@ def import_mlflow(tracking_uri: str) -> None:
     _quieten()
     if not is_http(tracking_uri):
         _import_tables()
+
+
+def _create_database(database: Path) -> None:
+    """Let MLflow make its tables in a file that gets its name when all of them are there.
+
+    They are made one by one: a process that was stopped at it would leave a database that no
+    other can open or complete.
+    """
+    unfinished = database.with_name(f"{database.name}.unfinished")
+    for left in database.parent.glob(f"{unfinished.name}*"):  # by a process that was stopped
+        left.unlink()
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    store = SqlAlchemyStore(f"sqlite:///{unfinished}", (database.parent / "artifacts").as_uri())
+    store.engine.dispose()
+    unfinished.rename(database)
 
 
 def _client(tracking_uri: str) -> Any:

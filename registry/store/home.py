@@ -32,6 +32,11 @@ class Location:
     home: Path | None
 
     @property
+    def database(self) -> Path | None:
+        """The embedded store's; None for a store that others keep."""
+        return None if self.home is None else self.home / "mlflow.db"
+
+    @property
     def artifact_uri(self) -> str | None:
         """Where the embedded store puts files; None leaves it to the server."""
         return None if self.home is None else (self.home / "artifacts").as_uri()

@@ -12,11 +12,13 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import IO
 
 from registry.registry import Registry
@@ -32,7 +34,10 @@ class Killer:
     stdout: IO[str]
 
     def kill_at(self, home: Path, action: str, step: Step, count: int, argument: str) -> int:
-        """The signal by which a process ended that was to be killed at a step's nth time."""
+        """The signal by which a process ended that was to be killed at a step's nth time.
+
+        Of the action "create" no step is told; count is milliseconds from when MLflow begins.
+        """
         words = (str(home), action, step.name, str(count), argument)
         self.stdin.write(shlex.join(words) + "\n")
         self.stdin.flush()
@@ -57,6 +62,10 @@ def killer() -> Iterator[Killer]:
 
 def act(home: str, action: str, step: str, count: str, argument: str) -> None:
     """Do the action, and be killed at that step's nth time."""
+    if action == "create":
+        Thread(target=_kill_after, args=(int(count) / 1000, Path(home))).start()
+        Registry.open(home)
+        time.sleep(60)
     left = int(count)
 
     def on_step(done: Step) -> None:
@@ -84,6 +93,14 @@ def act(home: str, action: str, step: str, count: str, argument: str) -> None:
     else:
         assert action == "rollback"
         registry.aliases.rollback(argument, "champion")
+
+
+def _kill_after(seconds: float, home: Path) -> None:
+    """End this process so long after MLflow began to make the database."""
+    while not list(home.glob("mlflow.db*")):
+        time.sleep(0.001)
+    time.sleep(seconds)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _in_a_fork(line: str) -> int:

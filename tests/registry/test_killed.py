@@ -51,6 +51,19 @@ def checked(registry: Registry) -> CheckReport:
     return report
 
 
+@pytest.mark.slow
+def test_killed_while_the_store_is_created(forking: Killer, tmp_path: Path) -> None:
+    unfinished = 0
+    for milliseconds in (1, 50, 100, 200, 400, 800):
+        home = tmp_path / str(milliseconds)
+        killed = forking.kill_at(home, "create", Step.RUN_STARTED, milliseconds, "nothing")
+        assert killed == KILLED
+        unfinished += (home / "mlflow.db.unfinished").exists()
+        assert Registry.open(home).versions() == []
+        assert not list(home.glob("*.unfinished*"))
+    assert unfinished  # it was killed at it, not before or after
+
+
 ONCE = (Step.RUN_STARTED, Step.LINKED, Step.RUN_ENDED)
 """Steps that a decomposition takes once; the others once a class module."""
 QUICK = ((Step.UPLOADED, 2), (Step.NAMED, 1), (Step.VERSIONED, 1))
