@@ -182,9 +182,9 @@ def _create_database(database: Path) -> None:
     unfinished = database.with_name(f"{database.name}.unfinished")
     for left in database.parent.glob(f"{unfinished.name}*"):  # by a process that was stopped
         left.unlink()
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    store = SqlAlchemyStore(f"sqlite:///{unfinished}", (database.parent / "artifacts").as_uri())
+    tables = import_module("mlflow.store.tracking.sqlalchemy_store")
+    artifacts = (database.parent / "artifacts").as_uri()
+    store = tables.SqlAlchemyStore(f"sqlite:///{unfinished}", artifacts)
     store.engine.dispose()
     unfinished.rename(database)
 
