@@ -103,7 +103,8 @@ def encode(image: Image.Image, name: str = "PNG", **options: Any) -> bytes:
 def register_patched(home: Path) -> None:
     """Register a weak model, a class module and a patched model with random weights.
 
-    The patched one is of the kind that takes most to serve: stacked, with a mirrored module.
+    The patched one is of the kind that takes most to serve: stacked, with a mirrored module of a
+    class that the weak model has under another name.
     """
     arguments = {
         "num_classes": 3,
@@ -124,7 +125,7 @@ def register_patched(home: Path) -> None:
         build_network(spec).eval(),
         architecture=spec,
         preprocessing=GREY,
-        class_names=("6", "TC", "7"),
+        class_names=("6", "cone", "7"),
     )
     plan = slicing_plan(strong.network, (1, 8, 8))
     kept = torch.ones(plan.channels, dtype=torch.bool)
@@ -157,7 +158,7 @@ def register_patched(home: Path) -> None:
         PatchedManifest(
             "served",
             weak_uri,
-            [AppliedPatch(module_uri, module.class_name, fitted)],
+            [AppliedPatch(module_uri, "cone", fitted)],
             {},
             {},
             provenance,

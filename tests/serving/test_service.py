@@ -71,7 +71,7 @@ def test_answers_over_http_equal_those_offline(
     images = random_images(40, 8, 8, 1)
     expected = predict(offline, images)
     names = offline.class_names
-    assert 0 < sum(expected.argmax(axis=1) == names.index("TC")) < 40
+    assert 0 < sum(expected.argmax(axis=1) == names.index("cone")) < 40
     for image, scores in zip(images, expected, strict=True):
         answer = client.predict(png_bytes(image))
         assert answer.response.model.uri == "models:/served/1"
@@ -94,12 +94,12 @@ def test_metrics_count_ours_beside_bentoml_s(
     lines = (
         'patchbay_requests_total{outcome="ok"}',
         "patchbay_images_total",
-        'patchbay_changed_answers_total{patch="TC"}',
+        'patchbay_changed_answers_total{patch="cone"}',
         'patchbay_stage_seconds_count{stage="run"}',
     )
     before = [metric(service, line) for line in lines]
     predictions = client.predict(npy_bytes(random_images(50, 8, 8, 1))).predictions
-    changed = sum("TC" in p.changed_by for p in predictions)
+    changed = sum("cone" in p.changed_by for p in predictions)
     assert changed
     after = [metric(service, line) for line in lines]
     assert np.subtract(after, before).tolist() == [1, 50, changed, 1]

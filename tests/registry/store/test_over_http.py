@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from registry.bundles.manifest import EVIDENCE_FILE
-from registry.errors import BundleError, NotFoundError, RegistryError
+from registry.errors import BundleError, InUseError, NotFoundError, RegistryError
 from registry.registry import Registry
 from tests.patchbay.running import run_command
 from tests.registry.conftest import make_decomposition, make_patched, make_trained
@@ -26,6 +26,12 @@ from tests.registry.store.recording import Recording, recording_server
 from tests.registry.store.servers import Server
 
 pytestmark = pytest.mark.slow  # the server takes some 10 s to start
+
+
+@pytest.fixture(params=["sqlite_server", "postgres_backed_server"])
+def on_any_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue(request.param).url)
+    return Registry.open()
 
 
 @pytest.fixture
@@ -62,12 +68,12 @@ def served_folder(server: Server, registry: Registry, uri: str) -> Path:
 
 
 def test_everything_works_over_http(
-    sqlite_server: Server,
-    remote: Registry,
+    on_any_backend: Registry,
     fresh_name: str,
     images: NDArray[np.uint8],
     tmp_path: Path,
 ) -> None:
+    remote = on_any_backend
     trained = make_trained(fresh_name, kind="weak")
     weak_uri = remote.add_classifier(trained)
     module_uris = remote.add_decomposition(
@@ -120,6 +126,16 @@ def test_everything_works_over_http(
     assert answers["uri"] == again
     scores = [list(answer["scores"].values()) for answer in answers["predictions"]]
     assert np.allclose(scores, patched(pixels).detach().numpy(), atol=1e-6)
+
+    with pytest.raises(InUseError, match=f"is part of {patched_uri}, {again}"):
+        remote.delete(weak_uri)
+    patchbay("delete", patched_uri)
+    with pytest.raises(RegistryError, match="knows of no version before it"):
+        remote.aliases.rollback(f"{fresh_name}-patched", "champion")
+    patchbay("delete", again, "--drop-aliases", "--reason", "not needed")
+    assert patchbay("history", f"{fresh_name}-patched")[-1]["action"] == "removal"
+    assert [v.uri for v in remote.used_by(weak_uri)] == sorted(module_uris)
+    assert patchbay("check")["broken"] == []
 
 
 def test_what_somebody_changed_on_the_server_is_refused(
