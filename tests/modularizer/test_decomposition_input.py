@@ -139,6 +139,7 @@ def constant(network: nn.Module) -> nn.Module:
     return network
 
 
+@pytest.mark.slow
 def test_a_hundred_classes_can_be_taken_apart() -> None:
     names = tuple(f"class {index}" for index in range(100))
     generator = np.random.default_rng(0)

@@ -32,7 +32,14 @@ def client_of(registry: Registry) -> MlflowClient:
     return MlflowClient(registry.tracking_uri, registry.tracking_uri)
 
 
-@pytest.mark.parametrize("read", ["search_logged_models", "search_runs", "search_model_versions"])
+@pytest.mark.parametrize(
+    "read",
+    [
+        "search_logged_models",
+        pytest.param("search_runs", marks=pytest.mark.slow),
+        pytest.param("search_model_versions", marks=pytest.mark.slow),
+    ],
+)
 def test_a_version_that_is_made_while_a_check_looks_is_not_taken_for_left_over(
     registry: Registry, fresh_name: str, monkeypatch: pytest.MonkeyPatch, read: str
 ) -> None:
