@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from mlflow import MlflowClient
 from numpy.typing import NDArray
 
 from modularizer.analysis.tracing import slicing_plan
@@ -24,6 +27,7 @@ from modularizer.records import (
     Cost,
     DecomposedClass,
     Decomposition,
+    ModelSink,
     PatchedManifest,
     Provenance,
     TrainedClassifier,
@@ -81,6 +85,11 @@ def fresh_name() -> str:
 @pytest.fixture
 def images() -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (7, 8, 8, 1), dtype=np.uint8)
+
+
+def client_of(registry: Registry) -> Any:
+    """MLflow's own client of the same store; its types leave too much open to be of use."""
+    return MlflowClient(registry.tracking_uri, registry.tracking_uri)
 
 
 def make_classifier(seed: int = 0) -> Classifier:
@@ -156,4 +165,28 @@ def make_patched(name: str, weak_uri: str, *class_module_uris: str) -> PatchedMa
         metrics={"validation_f1": 0.7},
         evidence={"confusion": [[3, 1], [0, 4]]},
         provenance=PROVENANCE,
+    )
+
+
+@dataclass(frozen=True)
+class Registered:
+    strong: Classifier
+    strong_uri: str
+    weak: Classifier
+    weak_uri: str
+    decomposition: Decomposition
+    class_module_uris: Sequence[str]
+    patched_uri: str
+
+
+@pytest.fixture(scope="session")
+def registered(registry: Registry) -> Registered:
+    sink: ModelSink = registry
+    strong, weak = make_trained("whole-strong"), make_trained("whole-weak", kind="weak", seed=1)
+    strong_uri, weak_uri = sink.add_classifier(strong), sink.add_classifier(weak)
+    decomposition = make_decomposition("whole-strong", strong.classifier)
+    uris = sink.add_decomposition(decomposition, strong_uri=strong_uri)
+    patched_uri = sink.add_patched(make_patched("whole-patched", weak_uri, uris[1], uris[2]))
+    return Registered(
+        strong.classifier, strong_uri, weak.classifier, weak_uri, decomposition, uris, patched_uri
     )

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow import MlflowClient
 
 from registry.owner import UNKNOWN_FOR
 from registry.registry import Registry
 from registry.scratch import abandoned
 from registry.store.leftovers import Leftover, clear_leftover, find_leftovers
 from registry.version import OWNER_TAG
-from tests.registry.conftest import make_trained
+from tests.registry.conftest import client_of, make_trained
 
 ENDED = "from registry.owner import this_process; print(this_process())"
 
@@ -26,10 +25,6 @@ ENDED = "from registry.owner import this_process; print(this_process())"
 def ended() -> str:
     """A process that has ended."""
     return subprocess.check_output([sys.executable, "-c", ENDED], text=True).strip()
-
-
-def client_of(registry: Registry) -> MlflowClient:
-    return MlflowClient(registry.tracking_uri, registry.tracking_uri)
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mlflow import MlflowClient
 
-from registry.errors import BundleError, MovedError, NotFoundError, RegistryError
+from registry.errors import AddressError, BundleError, MovedError, NotFoundError, RegistryError
 from registry.history import Move, Stand, trail
 from registry.loading import Loaded, Loader
 from registry.registry import Registry
 from registry.version import UnreadVersion, Version
-from tests.registry.conftest import make_trained
+from tests.registry.conftest import Registered, client_of, make_trained
 
 MOVE = Move(
     name="fixed",
@@ -139,10 +138,6 @@ def versions(registry: Registry, fresh_name: str) -> list[str]:
 def versions_of(move: Move) -> tuple[int | None, int | None]:
     before, after = (one.version if one else None for one in (move.before, move.after))
     return before, after
-
-
-def client_of(registry: Registry) -> MlflowClient:
-    return MlflowClient(registry.tracking_uri, registry.tracking_uri)
 
 
 def champion(registry: Registry, uri: str) -> str:
@@ -344,3 +339,43 @@ def test_a_clock_that_is_set_back_does_not_change_the_order_of_moves(
     assert [one.number for one in registry.aliases.history(fresh_name)] == [1, 2, 3]
     assert registry.aliases.rollback(fresh_name, "champion")[1].uri == versions[1]
     assert registry.aliases.rollback(fresh_name, "champion")[1].uri == versions[0]
+
+
+def test_an_alias_moves_and_tells_where_it_was(registry: Registry, fresh_name: str) -> None:
+    first = registry.add_classifier(make_trained(fresh_name))
+    second = registry.add_classifier(make_trained(fresh_name, seed=1))
+    assert registry.aliases.promote(first, "champion") is None
+    previous = registry.aliases.promote(second, "champion")
+    assert previous is not None
+    assert previous.uri == first
+    assert registry.find(f"models:/{fresh_name}@champion").uri == second
+    assert registry.find(second).aliases == ("champion",)
+    assert registry.find(first).aliases == ()
+    listed = {v.uri: v.aliases for v in registry.versions()}
+    assert (listed[first], listed[second]) == ((), ("champion",))
+
+
+def test_an_alias_can_be_set_through_another(registry: Registry, fresh_name: str) -> None:
+    uri = registry.add_classifier(make_trained(fresh_name))
+    registry.aliases.promote(uri, "candidate")
+    registry.aliases.promote(f"models:/{fresh_name}@candidate", "champion")
+    assert registry.find(uri).aliases == ("candidate", "champion")
+
+
+def test_a_missing_alias_is_answered_with_what_there_is(
+    registry: Registry, registered: Registered
+) -> None:
+    with pytest.raises(NotFoundError, match=r"whole-patched has version 1 and no alias"):
+        registry.find("models:/whole-patched@champion")
+
+
+def test_an_alias_for_a_missing_version_changes_nothing(
+    registry: Registry, fresh_name: str
+) -> None:
+    uri = registry.add_classifier(make_trained(fresh_name))
+    registry.aliases.promote(uri, "champion")
+    with pytest.raises(NotFoundError):
+        registry.aliases.promote(f"models:/{fresh_name}/2", "champion")
+    with pytest.raises(AddressError):
+        registry.aliases.promote(uri, "latest")
+    assert registry.find(f"models:/{fresh_name}@champion").uri == uri

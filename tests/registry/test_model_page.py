@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from mlflow import MlflowClient
 
 from registry.model_page import code, codes, link
 from registry.registry import Registry
 from tests.registry.conftest import (
     CLASS_NAMES,
+    client_of,
     make_classifier,
     make_decomposition,
     make_patched,
@@ -26,10 +26,6 @@ GAINS = {
     "validation_recall_gain": -0.5,
     "validation_others_accuracy_gain": 0.0625,
 }
-
-
-def client_of(registry: Registry) -> MlflowClient:
-    return MlflowClient(registry.tracking_uri, registry.tracking_uri)
 
 
 def model_of(registry: Registry, uri: str) -> Any:

@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,50 +18,21 @@ from modularizer.assembly.fusions.replacement import Replacement
 from modularizer.assembly.fusions.stacking import Stacking
 from modularizer.assembly.patched import Patch, PatchedClassifier
 from modularizer.classifier import Classifier, predict
-from modularizer.records import AppliedPatch, Decomposition, ModelSink
+from modularizer.records import AppliedPatch
 from registry.bundles.manifest import ClassModuleManifest
 from registry.bundles.restoring import LoadedClassModule
-from registry.errors import AddressError, BundleError, NotFoundError, RegistryError
+from registry.errors import NotFoundError, RegistryError
 from registry.registry import Registry
 from tests.registry.conftest import (
     CLASS_NAMES,
     SPEC,
+    Registered,
     class_of,
-    make_classifier,
+    client_of,
     make_decomposition,
     make_patched,
     make_trained,
 )
-
-
-@dataclass(frozen=True)
-class Registered:
-    strong: Classifier
-    strong_uri: str
-    weak: Classifier
-    weak_uri: str
-    decomposition: Decomposition
-    class_module_uris: Sequence[str]
-    patched_uri: str
-
-
-def mlflow_client(registry: Registry) -> Any:
-    from mlflow import MlflowClient
-
-    return MlflowClient(registry.tracking_uri, registry.tracking_uri)
-
-
-@pytest.fixture(scope="module")
-def registered(registry: Registry) -> Registered:
-    sink: ModelSink = registry
-    strong, weak = make_trained("whole-strong"), make_trained("whole-weak", kind="weak", seed=1)
-    strong_uri, weak_uri = sink.add_classifier(strong), sink.add_classifier(weak)
-    decomposition = make_decomposition("whole-strong", strong.classifier)
-    uris = sink.add_decomposition(decomposition, strong_uri=strong_uri)
-    patched_uri = sink.add_patched(make_patched("whole-patched", weak_uri, uris[1], uris[2]))
-    return Registered(
-        strong.classifier, strong_uri, weak.classifier, weak_uri, decomposition, uris, patched_uri
-    )
 
 
 def test_a_classifier_comes_back_as_it_went_in(
@@ -177,19 +145,6 @@ def test_a_patched_model_keeps_its_fusion(
     np.testing.assert_array_equal(predict(loaded, images), predict(expected, images))
 
 
-def test_a_fusion_that_does_not_fit_its_patches_is_not_registered(
-    registry: Registry, registered: Registered, fresh_name: str
-) -> None:
-    record = replace(
-        make_patched(fresh_name, registered.weak_uri, *registered.class_module_uris[1:]),
-        fusion=Stacking(weak_weights=(1.0, 1.0)),
-    )
-    with pytest.raises(BundleError, match="stacking takes fitted calibrations"):
-        registry.add_patched(record)
-    with pytest.raises(NotFoundError):
-        registry.find(f"models:/{fresh_name}/1")
-
-
 def test_a_listed_version_tells_what_it_is(registry: Registry, registered: Registered) -> None:
     version = next(v for v in registry.versions() if v.uri == registered.class_module_uris[1])
     assert version == registry.find(version.uri)
@@ -216,7 +171,7 @@ def test_lineage_is_known_both_ways(registry: Registry, registered: Registered) 
 
 
 def test_mlflow_knows_the_lineage_too(registry: Registry, registered: Registered) -> None:
-    client = mlflow_client(registry)
+    client = client_of(registry)
     versions = [registry.find(uri) for uri in registered.class_module_uris]
     run = client.get_run(versions[0].run_id)
     assert run.info.status == "FINISHED"
@@ -232,7 +187,7 @@ def test_mlflow_knows_the_lineage_too(registry: Registry, registered: Registered
 def test_an_mlflow_user_finds_settings_metrics_and_history(
     registry: Registry, registered: Registered
 ) -> None:
-    client = mlflow_client(registry)
+    client = client_of(registry)
     strong = registry.find(registered.strong_uri)
     run = client.get_run(strong.run_id)
     assert run.data.params["search.candidates"] == "20"
@@ -260,39 +215,6 @@ def test_evidence_is_read_back(registry: Registry, registered: Registered) -> No
     assert registry.evidence(registered.weak_uri) == {}
 
 
-def test_registering_again_makes_the_next_version(registry: Registry, fresh_name: str) -> None:
-    assert registry.add_classifier(make_trained(fresh_name)) == f"models:/{fresh_name}/1"
-    assert registry.add_classifier(make_trained(fresh_name)) == f"models:/{fresh_name}/2"
-
-
-def test_an_alias_moves_and_tells_where_it_was(registry: Registry, fresh_name: str) -> None:
-    first = registry.add_classifier(make_trained(fresh_name))
-    second = registry.add_classifier(make_trained(fresh_name, seed=1))
-    assert registry.aliases.promote(first, "champion") is None
-    previous = registry.aliases.promote(second, "champion")
-    assert previous is not None
-    assert previous.uri == first
-    assert registry.find(f"models:/{fresh_name}@champion").uri == second
-    assert registry.find(second).aliases == ("champion",)
-    assert registry.find(first).aliases == ()
-    listed = {v.uri: v.aliases for v in registry.versions()}
-    assert (listed[first], listed[second]) == ((), ("champion",))
-
-
-def test_an_alias_can_be_set_through_another(registry: Registry, fresh_name: str) -> None:
-    uri = registry.add_classifier(make_trained(fresh_name))
-    registry.aliases.promote(uri, "candidate")
-    registry.aliases.promote(f"models:/{fresh_name}@candidate", "champion")
-    assert registry.find(uri).aliases == ("candidate", "champion")
-
-
-def test_a_missing_alias_is_answered_with_what_there_is(
-    registry: Registry, registered: Registered
-) -> None:
-    with pytest.raises(NotFoundError, match=r"whole-patched has version 1 and no alias"):
-        registry.find("models:/whole-patched@champion")
-
-
 def test_a_missing_version_is_answered_with_what_there_is(
     registry: Registry, registered: Registered
 ) -> None:
@@ -307,18 +229,6 @@ def test_a_missing_name_is_answered_with_the_names_there_are(
         registry.load("models:/whole-patchd/1")
 
 
-def test_an_alias_for_a_missing_version_changes_nothing(
-    registry: Registry, fresh_name: str
-) -> None:
-    uri = registry.add_classifier(make_trained(fresh_name))
-    registry.aliases.promote(uri, "champion")
-    with pytest.raises(NotFoundError):
-        registry.aliases.promote(f"models:/{fresh_name}/2", "champion")
-    with pytest.raises(AddressError):
-        registry.aliases.promote(uri, "latest")
-    assert registry.find(f"models:/{fresh_name}@champion").uri == uri
-
-
 def test_a_model_of_another_kind_is_refused_by_kind(
     registry: Registry, registered: Registered
 ) -> None:
@@ -330,154 +240,10 @@ def test_a_model_of_another_kind_is_refused_by_kind(
         registry.load_classifier(registered.patched_uri)
 
 
-def test_a_name_holds_models_of_one_kind(registry: Registry, registered: Registered) -> None:
-    with pytest.raises(RegistryError, match="belongs to models of kind strong"):
-        registry.add_classifier(make_trained("whole-strong", kind="weak"))
-
-
-def test_a_patch_must_be_a_class_module(registry: Registry, registered: Registered) -> None:
-    with pytest.raises(RegistryError, match="expected a class module"):
-        registry.add_patched(make_patched("odd", registered.weak_uri, registered.strong_uri))
-    with pytest.raises(RegistryError, match="expected a strong or weak model"):
-        registry.add_patched(
-            make_patched("odd", registered.patched_uri, registered.class_module_uris[0])
-        )
-
-
-def test_two_patches_for_one_class_are_refused(
-    registry: Registry, registered: Registered, fresh_name: str
-) -> None:
-    uri = registered.class_module_uris[0]
-    with pytest.raises(BundleError, match="each class takes one patch"):
-        registry.add_patched(make_patched(fresh_name, registered.weak_uri, uri, uri))
-    with pytest.raises(NotFoundError):
-        registry.find(f"models:/{fresh_name}/1")
-
-
-def test_a_class_module_for_a_foreign_class_is_refused(registry: Registry, fresh_name: str) -> None:
-    trained = make_trained(fresh_name)
-    other = Classifier(
-        trained.classifier.network,
-        architecture=SPEC,
-        preprocessing=trained.classifier.preprocessing,
-        class_names=("zero", "one", "two"),
-    )
-    uri = registry.add_classifier(trained)
-    with pytest.raises(RegistryError, match="'one'"):
-        registry.add_decomposition(make_decomposition(fresh_name, other), strong_uri=uri)
-
-
-def test_an_alias_as_a_part_is_pinned_to_its_version(
-    registry: Registry, registered: Registered, fresh_name: str
-) -> None:
-    weak = registry.add_classifier(make_trained(fresh_name, kind="weak"))
-    registry.aliases.promote(weak, "champion")
-    uri = registry.add_patched(
-        make_patched(
-            f"{fresh_name}-patched",
-            f"models:/{fresh_name}@champion",
-            registered.class_module_uris[0],
-        )
-    )
-    registry.aliases.promote(
-        registry.add_classifier(make_trained(fresh_name, kind="weak", seed=3)), "champion"
-    )
-    assert registry.find(uri).parents[0] == weak
-    assert registry.load(uri).parts[0].uri == weak
-
-
-def test_pictures_are_kept_with_the_version_and_beside_its_run(
-    registry: Registry, registered: Registered, fresh_name: str, tmp_path: Path
-) -> None:
-    picture = tmp_path / "gain & loss.png"
-    picture.write_bytes(b"\x89PNG")
-    record = make_patched(fresh_name, registered.weak_uri, registered.class_module_uris[0])
-    uri = registry.add_patched(replace(record, pictures=(picture,)))
-    assert "pictures/gain___loss.png" in registry.manifest(uri).files
-    later = tmp_path / "table.png"
-    later.write_bytes(b"\x89PNG")
-    registry.add_pictures(uri, [later])
-    client = mlflow_client(registry)
-    listed = client.list_artifacts(registry.find(uri).run_id, "pictures")
-    assert {Path(entry.path).name for entry in listed} == {"gain & loss.png", "table.png"}
-    registry.load_patched(uri)
-
-
-def test_a_missing_picture_is_named(
-    registry: Registry, registered: Registered, fresh_name: str, tmp_path: Path
-) -> None:
-    record = make_patched(fresh_name, registered.weak_uri, registered.class_module_uris[0])
-    with pytest.raises(RegistryError, match=r"gone\.png"):
-        registry.add_patched(replace(record, pictures=(tmp_path / "gone.png",)))
-
-
-def test_loading_and_adding_leave_the_process_as_it_was(
-    registry: Registry, registered: Registered, fresh_name: str
-) -> None:
-    import mlflow
-
-    before = (os.environ.get("MLFLOW_TRACKING_URI"), mlflow.get_tracking_uri())
-    registry.add_classifier(make_trained(fresh_name))
-    registry.load(registered.patched_uri)
-    assert (os.environ.get("MLFLOW_TRACKING_URI"), mlflow.get_tracking_uri()) == before
-
-
-def test_a_callers_own_tracking_uri_does_not_lead_astray(
-    registry: Registry, fresh_name: str, tmp_path: Path
-) -> None:
-    import mlflow
-
-    elsewhere = f"sqlite:///{tmp_path}/other.db"
-    mlflow.set_tracking_uri(elsewhere)
-    try:
-        uri = registry.add_classifier(make_trained(fresh_name))
-        assert mlflow.get_tracking_uri() == elsewhere
-    finally:
-        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
-    assert registry.load_classifier(uri).class_names == CLASS_NAMES
-    assert not (tmp_path / "other.db").exists()
-
-
-def test_a_caller_keeps_its_network_as_it_was(registry: Registry, fresh_name: str) -> None:
-    trained = make_trained(fresh_name)
-    network = trained.classifier.network.train()
-    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    registry.add_classifier(trained)
-    assert all(module.training for module in network.modules())
-    for name, tensor in network.state_dict().items():
-        assert torch.equal(tensor, before[name])
-
-
-def test_nan_is_refused_before_anything_is_stored(registry: Registry, fresh_name: str) -> None:
-    trained = make_trained(fresh_name)
-    with torch.no_grad():
-        next(trained.classifier.network.parameters()).fill_(float("nan"))
-    with pytest.raises(BundleError, match="NaN"):
-        registry.add_classifier(trained)
-    healthy = replace(make_trained(fresh_name), metrics={"accuracy": float("nan")})
-    with pytest.raises(BundleError, match=r"metrics\.accuracy"):
-        registry.add_classifier(healthy)
-    with pytest.raises(NotFoundError):
-        registry.find(f"models:/{fresh_name}/1")
-
-
 def test_a_kind_of_load_is_told_apart(registry: Registry, registered: Registered) -> None:
     assert isinstance(registry.load(registered.strong_uri).model, Classifier)
     assert isinstance(registry.load(registered.class_module_uris[0]).model, LoadedClassModule)
     assert isinstance(registry.load(registered.patched_uri).model, PatchedClassifier)
-
-
-def test_an_unsaid_architecture_mismatch_is_found_when_it_is_read_back(
-    registry: Registry, fresh_name: str
-) -> None:
-    trained = make_trained(fresh_name)
-    classifier = make_classifier()
-    classifier.architecture = SPEC.model_copy(
-        update={"arguments": {**SPEC.arguments, "batch_norm": False}}
-    )
-    with pytest.raises(BundleError, match="was not stored as it is"):
-        registry.add_classifier(replace(trained, classifier=classifier))
-    assert [v for v in registry.versions() if v.name == fresh_name] == []
 
 
 @pytest.mark.parametrize("harm", ["change", "remove"])

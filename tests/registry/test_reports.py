@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from mlflow import MlflowClient
 
 from modularizer.analysis.tracing import slicing_plan
 from modularizer.records import Decomposition
@@ -19,7 +17,7 @@ from registry.bundles.strict_json import parse_strict_json
 from registry.errors import BundleError
 from registry.registry import Registry
 from registry.reports import dump_report, report_in
-from tests.registry.conftest import make_decomposition, make_trained
+from tests.registry.conftest import client_of, make_decomposition, make_trained
 
 HISTORY = [
     {"fitness": 0.3, "accuracy": 0.2, "diff": 0.6, "kernels_kept": 20.0},
@@ -60,10 +58,6 @@ def searched(registry: Registry) -> Searched:
     )
     uris = registry.add_decomposition(record, strong_uri=strong_uri)
     return Searched(record, uris, registry.find(uris[0]).run_id)
-
-
-def client_of(registry: Registry) -> Any:
-    return MlflowClient(registry.tracking_uri)
 
 
 def test_every_class_module_holds_the_report_of_its_search(

@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,15 +14,15 @@ from registry.diagnoses import DiagnosedVersion
 from registry.errors import NotFoundError, RegistryError
 from registry.registry import Registry
 from registry.store.diagnoses import metric_keys
-from tests.registry.conftest import CLASS_NAMES, make_classifier, make_decomposition, make_trained
+from tests.registry.conftest import (
+    CLASS_NAMES,
+    client_of,
+    make_classifier,
+    make_decomposition,
+    make_trained,
+)
 
 FINGERPRINT = "cd" * 32
-
-
-def client_of(registry: Registry) -> Any:
-    from mlflow import MlflowClient
-
-    return MlflowClient(tracking_uri=registry.tracking_uri)
 
 
 def make_record(uri: str, *, wrong: int = 40, split: str = "validation") -> DiagnosedVersion:
