@@ -9,7 +9,7 @@ import numpy as np
 
 from modularizer.answers import Answers
 from modularizer.errors import DataError
-from modularizer.gain import gain_interval, mcnemar_p_value
+from modularizer.gain import gain_interval, is_better, mcnemar_p_value
 from modularizer.metrics import Labels, class_metrics, is_more_than
 from modularizer.settings import GateSettings
 
@@ -42,6 +42,8 @@ class PatchedClass:
         p_value: of McNemar's exact test, on both sides, of the images that are told apart from
             this class's or as this class's rightly by one of both models alone.
         current_f1: by the model in use; None if there is none to compare with.
+        told_better: whether more of these images are told rightly by this model alone than by the
+            weak one alone.
         gains: whether it gains over the weak model by the test that was asked for.
     """
 
@@ -53,6 +55,7 @@ class PatchedClass:
     gain_high: float
     p_value: float
     current_f1: float | None
+    told_better: bool
     gains: bool
 
 
@@ -124,7 +127,8 @@ def judge_promotion(
     It is refused if one of its classes does not gain over the weak model by the test, or if more
     than ``max_loss`` is lost against the model in use: of the F1 of a class that either of the
     two patches, or of the accuracy on the other classes. Without one, the accuracy on the classes
-    that are not patched is compared with the weak model's.
+    that are not patched is compared with the weak model's; with one, too, if it is less than that
+    model's, so that small losses don't add up.
 
     Args:
         answers: of the weak and the patched model on labelled images.
@@ -154,6 +158,7 @@ def judge_promotion(
         *(reason for one in classes for reason in _complaints(one, settings)),
         *(reason for one in lost_patches for reason in _f1_loss(one, settings)),
         *_others_loss(before_accuracy, accuracy, against, settings),
+        *_adding_up(weak_accuracy, before_accuracy, accuracy, settings),
     )
     was_right, is_right = before == labels, answers.patched == labels
     return Verdict(
@@ -190,7 +195,10 @@ def _judged(
     weak_f1, f1 = (_f1(labels, said, column) for said in (answers.weak, answers.patched))
     low, high = gain_interval(is_target, weak_right, patched_right, alpha=settings.alpha)
     p_value = mcnemar_p_value(weak_right, patched_right)
-    is_shown = low > 0 if settings.gain_test == "bootstrap" else p_value <= settings.alpha
+    told_better = is_better(weak_right, patched_right)
+    is_shown = (
+        low > 0 if settings.gain_test == "bootstrap" else told_better and p_value <= settings.alpha
+    )
     return PatchedClass(
         name=answers.class_names[column],
         images=int(is_target.sum()),
@@ -200,6 +208,7 @@ def _judged(
         gain_high=high,
         p_value=p_value,
         current_f1=None if current is None else _f1(labels, current.answers, column),
+        told_better=told_better,
         gains=f1 > weak_f1 and is_shown,
     )
 
@@ -224,6 +233,8 @@ def _complaints(one: PatchedClass, settings: GateSettings) -> list[str]:
     why = (
         f"the interval of the gain, {one.gain_low:+.3f} to {one.gain_high:+.3f}, reaches 0"
         if settings.gain_test == "bootstrap" and one.f1 > one.weak_f1
+        else "no more images are told apart rightly than by the weak model"
+        if one.f1 > one.weak_f1 and not one.told_better
         else f"p = {one.p_value:.3g}, at most {settings.alpha:g} is asked for"
         if one.f1 > one.weak_f1
         else "that is no gain"
@@ -254,3 +265,12 @@ def _others_loss(
         f"the other classes lose {before - now:.3f} of their accuracy against {against} "
         f"({before:.3f} > {now:.3f}); {settings.max_loss:g} may be lost"
     ]
+
+
+def _adding_up(
+    weak: float | None, before: float | None, now: float | None, settings: GateSettings
+) -> list[str]:
+    """What is lost against the weak model, where the model in use has not lost as much already."""
+    if weak is None or before is None or now is None or before in (weak, now) or now > before:
+        return []
+    return _others_loss(weak, now, "the weak model below it", settings)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from modularizer.errors import DataError
 from patchbay.provenance import warn_of_other_splits
 from registry.errors import BundleError, NotFoundError
 from registry.version import UnreadVersion, Version
@@ -105,14 +106,15 @@ def judge_by_evidence(
 
     Of a rule that was fitted on these images, the answers are those of its cross-fitting.
     """
-    answers = _stored_answers(registry, version)
+    missing = f"{version.uri} was registered without images to judge it by; give --data"
+    try:
+        answers = _stored_answers(registry, version)
+    except (BundleError, DataError) as error:
+        answers, missing = None, f"the evidence of {version.uri} can't be used: {error}"
     if answers is None:
-        return Judgement(
-            None,
-            (f"{version.uri} was registered without images to judge it by; give --data",),
-            "nothing: no evidence is stored with the version",
-            None if current is None else current.uri,
-        )
+        compared_with = None if current is None else current.uri
+        basis = "nothing: no evidence that can be used is stored with the version"
+        return Judgement(None, (missing,), basis, compared_with)
     return _compared(
         answers,
         version,
@@ -154,7 +156,13 @@ def _compared(
         in_use = None if current is None else _in_use(current, version, answers_of)
     except _NotComparableError as reason:
         return Judgement(None, (str(reason),), basis, compared_with)
-    verdict = judge_promotion(answers, version.patched_classes, current=in_use, settings=settings)
+    patched = version.patched_classes
+    try:
+        verdict = judge_promotion(answers, patched, current=in_use, settings=settings)
+    except DataError as error:
+        return Judgement(
+            None, (f"it can't be judged by these images: {error}",), basis, compared_with
+        )
     return Judgement(verdict, verdict.reasons, basis, compared_with)
 
 
@@ -177,7 +185,7 @@ def _in_use(
         )
     try:
         return InUse(answers_of(current), current.patched_classes)
-    except (BundleError, NotFoundError) as error:
+    except (BundleError, NotFoundError, DataError) as error:
         raise _NotComparableError(f"{unreadable}: {error}") from error
 
 

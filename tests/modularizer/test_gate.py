@@ -129,6 +129,58 @@ def test_what_counts_is_the_model_in_use_where_there_is_one() -> None:
     assert (verdict.fixed, verdict.broken) == (0, 10)
 
 
+def test_mcnemar_does_not_take_a_loss_for_a_gain() -> None:
+    labels = np.repeat(np.arange(3), (50, 450, 450))
+    weak = labels.copy()
+    weak[:50] = 1  # no cat is told
+    weak[50:130] = 2
+    patched = weak.copy()
+    patched[:15] = 0  # some are now, and more that are none, which were wrong in any case
+    patched[50:130] = 0
+    settings = GateSettings(gain_test="mcnemar")
+    verdict = judge_promotion(
+        Answers(NAMES, labels, weak, patched), ("cat",), current=None, settings=settings
+    )
+    (cat,) = verdict.classes
+    assert cat.f1 > cat.weak_f1
+    assert cat.p_value < 1e-6
+    assert not cat.told_better
+    assert verdict.reasons == (
+        "class cat is not shown to gain over the weak model (F1 0.000 > 0.207, 50 images): "
+        "no more images are told apart rightly than by the weak model",
+    )
+
+
+def test_small_losses_do_not_add_up() -> None:
+    verdicts = []
+    in_use = ships_called_cats(2)
+    for count in (3, 4):  # 0.015 and 0.02 of 200 others, a half per cent more each time
+        found = ships_called_cats(count)
+        current = InUse(in_use, ("cat",))
+        verdicts.append(
+            judge_promotion(answers(found), ("cat",), current=current, settings=DEFAULT)
+        )
+        in_use = found
+    assert [verdict.reasons for verdict in verdicts] == [
+        (
+            "the other classes lose 0.015 of their accuracy against the weak model below it "
+            "(1.000 > 0.985); 0.01 may be lost",
+        ),
+        (
+            "the other classes lose 0.020 of their accuracy against the weak model below it "
+            "(1.000 > 0.980); 0.01 may be lost",
+        ),
+    ]
+    # What is better than the model in use is not refused for what that one has lost.
+    better = judge_promotion(
+        answers(ships_called_cats(3)),
+        ("cat",),
+        current=InUse(ships_called_cats(9), ("cat",)),
+        settings=DEFAULT,
+    )
+    assert better.passed
+
+
 def test_the_same_model_again_passes() -> None:
     verdict = judge_promotion(
         answers(LABELS), ("cat",), current=InUse(LABELS, ("cat",)), settings=DEFAULT
