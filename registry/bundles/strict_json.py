@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from registry.errors import BundleError
@@ -23,7 +24,12 @@ def parse_strict_json(raw: bytes, what: str) -> Any:
     """
     _require_few_values(raw, what)
     try:
-        return json.loads(raw, object_pairs_hook=_without_doubles, parse_constant=_no_constant)
+        return json.loads(
+            raw,
+            object_pairs_hook=_without_doubles,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+        )
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{what} can't be read as JSON: {str(error)[:200]}") from error
 
@@ -61,6 +67,13 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(mapping) != len(pairs):
         raise ValueError("a key appears twice in one object")
     return mapping
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return number
 
 
 def _no_constant(name: str) -> Any:
