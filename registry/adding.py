@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from registry.store.exclusive import exclusive
 from registry.store.fetching import fetch_bundle
 from registry.store.models import flush
 from registry.store.runs import RunLog
-from registry.store.versions import create_version, get_version, link_model
+from registry.store.versions import create_version, get_version, has_versions, link_model
 from registry.version import Version, version_tags
 
 logger = logging.getLogger(__name__)
@@ -76,8 +77,9 @@ def register(
 ) -> list[Version]:
     """Store every entry, and only when all of them are there and load make versions of them.
 
-    What fails or is interrupted before leaves LoggedModels marked FAILED, and no version; what
-    is killed leaves what `registry.checking` clears.
+    What fails or is interrupted before leaves LoggedModels marked FAILED, and no version; while
+    versions are made, those that are there stay. What is killed leaves what `registry.checking`
+    clears.
 
     Args:
         run: the run that made them.
@@ -92,14 +94,14 @@ def register(
     for entry in entries:
         require_name(entry.name)
     unregistered: list[str] = []
+    versions: list[Version] = []
     try:
         stored = [
             _store(run, entry, number, unregistered, cache) for number, entry in enumerate(entries)
         ]
         run.log_lineage(inputs=[parent.model_id for parent in parents], outputs=unregistered)
         run.store.on_step(Step.LINKED)
-        versions = []
-        with exclusive(run.store):
+        with exclusive(run.store) if parents else nullcontext():
             for parent in parents:
                 _require_still_there(run.store, parent)
             for entry, (manifest, tags) in zip(entries, stored, strict=True):
@@ -117,7 +119,11 @@ def register(
                 run.store.on_step(Step.VERSIONED)
     except BaseException:
         for model_id in unregistered:
-            run.finalize(model_id, ready=False)
+            if not _is_registered(run.store, model_id):
+                run.finalize(model_id, ready=False)
+        if versions:
+            stay = ", ".join(version.uri for version in versions)
+            logger.warning("%s were registered before this failed, and stay", stay)
         raise
     for version in versions:
         also(partial(link_model, run.store, version))
@@ -130,6 +136,14 @@ def also(tell: Callable[[], None]) -> None:
         tell()
     except Exception:
         logger.warning("what MLflow's pages show of it is not complete", exc_info=True)
+
+
+def _is_registered(store: Store, model_id: str) -> bool:
+    try:
+        return has_versions(store, model_id)
+    except Exception:  # the error that led here matters more
+        logger.debug("could not ask for versions of %s", model_id, exc_info=True)
+        return True
 
 
 def _require_still_there(store: Store, parent: Version) -> None:

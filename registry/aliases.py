@@ -43,7 +43,7 @@ class Aliases:
     @wrapped_errors("the registry")
     def promote(
         self,
-        uri: str,
+        version: Version | str,
         alias: str,
         *,
         expected: Version | UnreadVersion | Literal["any"] | None = "any",
@@ -57,7 +57,7 @@ class Aliases:
         that can't be used. Nothing is recorded where nothing moves.
 
         Args:
-            uri: the version's address.
+            version: which, or its address; it has to be there still, as the model that it was.
             alias: to move, or to make.
             expected: what the alias has to stand for still, as that is what the new version was
                 compared with: what `standing` gave then.
@@ -72,11 +72,11 @@ class Aliases:
             MovedError: if the alias stands for another version than the expected one.
         """
         require_alias(alias)
-        version = get_version(self._store, parse_address(uri))
+        if isinstance(version, str):
+            version = get_version(self._store, parse_address(version))
         self._loader.load(version)
         with exclusive(self._store):
-            # As an address with a number: one with an alias may stand for another version now.
-            version = get_version(self._store, Address(version.name, version=version.version))
+            _require_same(get_version(self._store, _pinned(version)), version)
             before = version_behind(self._store, version.name, alias)
             if before is not None and before.version == version.version:
                 return before
@@ -117,19 +117,26 @@ class Aliases:
             AddressError: if the name or the alias is not a legal one.
             NotFoundError: if there is no such alias.
             RegistryError: if there is nothing to go back to.
+            MovedError: if others moved the alias meanwhile.
         """
         require_name(name)
         require_alias(alias)
+        here = self._here(name, alias)
+        way = trail(list_moves(self._store, name, alias), Stand.of(here))
+        back = self._last_good(name, way[:-1])
+        if back is None:
+            raise RegistryError(
+                f"models:/{name}@{alias} is {here.uri}, and its history knows of no version "
+                f"before it that is there and loads; `patchbay history {name}` shows it, and "
+                "`patchbay promote` moves it to any version"
+            )
         with exclusive(self._store):
-            here = self._here(name, alias)
-            way = trail(list_moves(self._store, name, alias), Stand.of(here))
-            back = self._last_good(name, way[:-1])
-            if back is None:
-                raise RegistryError(
-                    f"models:/{name}@{alias} is {here.uri}, and its history knows of no version "
-                    f"before it that is there and loads; `patchbay history {name}` shows it, and "
-                    "`patchbay promote` moves it to any version"
+            if not _is_same(self._here(name, alias), here):
+                raise MovedError(
+                    f"models:/{name}@{alias} was moved while this looked for the way back; see "
+                    f"`patchbay history {name}`"
                 )
+            _require_same(get_version(self._store, _pinned(back)), back)
             with recorded_move(
                 self._store, "rollback", alias, before=here, after=back, reason=reason
             ):
@@ -167,6 +174,15 @@ class Aliases:
             else:
                 return version
         return None
+
+
+def _pinned(version: Version) -> Address:
+    return Address(version.name, version=version.version)
+
+
+def _require_same(found: Version, version: Version) -> None:
+    if found.model_id != version.model_id:
+        raise NotFoundError(f"{version.uri} was deleted, and another model has its address now")
 
 
 def _is_same(one: Version | UnreadVersion | None, other: Version | UnreadVersion | None) -> bool:

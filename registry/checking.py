@@ -81,10 +81,10 @@ def check(
 
 def _doubles(versions: Sequence[Version]) -> list[Broken]:
     """Versions that were made from the LoggedModel of another one, which is the same model."""
-    first: dict[str, Version] = {}
+    first: dict[tuple[str, str], Version] = {}  # under another name it is a copy that was meant
     found = []
     for version in versions:
-        other = first.setdefault(version.model_id, version)
+        other = first.setdefault((version.name, version.model_id), version)
         if other is not version:
             found.append(
                 Broken(

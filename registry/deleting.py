@@ -17,6 +17,8 @@ from registry.store.versions import (
     drop_alias,
     get_version,
     has_versions,
+    keep_name,
+    list_copies,
     list_made_from,
 )
 from registry.version import UnreadVersion, Version
@@ -41,12 +43,12 @@ def delete(store: Store, address: Address, *, drop_aliases: bool, reason: str) -
 
     Raises:
         NotFoundError: if there is no such version.
-        InUseError: if a manifest or an alias names it.
+        InUseError: if a manifest or an alias names it, or MLflow made a copy of it.
     """
     with exclusive(store):
         version = get_version(store, address)
         users, unread = list_made_from(store, version)
-        _require_unused(version, [*users, *unread])
+        _require_unused(version, [*users, *unread, *list_copies(store, version)])
         if drop_aliases:
             for alias in version.aliases:
                 move = recorded_move(
@@ -56,6 +58,7 @@ def delete(store: Store, address: Address, *, drop_aliases: bool, reason: str) -
                     drop_alias(store, version.name, alias)
             version = replace(version, aliases=())
         _require_unnamed(version)
+        keep_name(store, version.name)
         delete_version(store, version)
         store.on_step(Step.VERSION_DELETED)
         if not has_versions(store, version.model_id):

@@ -20,6 +20,7 @@ from registry.loading import Loader, loader_of_store
 from registry.model_page import link
 from registry.naming import parse_address
 from registry.store.client import Store, wrapped_errors
+from registry.store.exclusive import exclusive
 from registry.store.pyfunc_export import ARCHIVE_FILE, save_pyfunc
 from registry.store.runs import run_log
 from registry.store.versions import get_version, list_versions, require_free_name
@@ -154,6 +155,7 @@ class Exchange:
             BundleError: if a version does not load.
         """
         with (
+            exclusive(self._store, "imports"),
             self._cache.scratch() as scratch,
             open_archive(path, scratch) as archived,
             loader_of_store(self._store, self._cache) as loader,

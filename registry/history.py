@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -54,8 +54,8 @@ class Move:
         number: its place among the moves of this alias, from 1, which a wrong clock can't change;
             0 where it was not kept.
         run_id: MLflow's run that holds all this.
-        is_done: whether the move is known to have happened; False while it is under way, and
-            where a process was killed at it.
+        is_done: whether the alias moved. Of a move that was interrupted or killed, the next one
+            tells, which read where it stood; of the last one, where it stands.
     """
 
     name: str
@@ -71,6 +71,26 @@ class Move:
     number: int
     run_id: str
     is_done: bool
+
+
+def with_what_happened(moves: Sequence[Move], now: Stand | None) -> list[Move]:
+    """The same moves; those that did not end as they should, judged by what came after.
+
+    Args:
+        moves: all of one alias, the oldest first; ``is_done`` where they ended well.
+        now: what it stands for; None if there is no such alias.
+    """
+    stood = [*(move.before for move in moves[1:]), now]
+    return [
+        move if move.is_done else replace(move, is_done=_is_same(move.after, later))
+        for move, later in zip(moves, stood, strict=False)
+    ]
+
+
+def _is_same(one: Stand | None, other: Stand | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return one.is_same(other)
 
 
 def trail(moves: Sequence[Move], now: Stand | None) -> list[Stand]:

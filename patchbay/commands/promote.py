@@ -78,7 +78,7 @@ def promote(
     refused = judged is not None and not judged.passed
     if not refused or force:
         registry.aliases.promote(
-            version.uri,
+            version,
             alias,
             expected=current,
             reason=reason.strip(),

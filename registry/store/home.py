@@ -76,7 +76,7 @@ def creation_lock(location: Location) -> Iterator[None]:
             for two minutes.
     """
     home = location.home
-    if home is None or (home / _MARKER).exists():
+    if home is None or ((home / _MARKER).exists() and (home / "mlflow.db").exists()):
         yield
         return
     try:

@@ -148,19 +148,13 @@ def _is_abandoned_name(entry: Any) -> bool:
 
 
 def _what_became_of(store: Store, run: Any) -> str:
-    """Whether a killed move happened: the next one of this alias read where it stood."""
+    """A killed move is done if the alias moved all the same."""
     killed = move_of(run)
     if killed is None:
         return "KILLED"
     moves = list_moves(store, killed.name, killed.alias)
-    place = next(place for place, move in enumerate(moves) if move.run_id == killed.run_id)
-    if place + 1 < len(moves):
-        stood = moves[place + 1].before
-        number = None if stood is None else stood.version
-    else:
-        found = store.client.get_registered_model(killed.name).aliases.get(killed.alias)
-        number = None if found is None else int(found)
-    return "FINISHED" if number == (killed.after and killed.after.version) else "KILLED"
+    happened = any(move.is_done for move in moves if move.run_id == killed.run_id)
+    return "FINISHED" if happened else "KILLED"
 
 
 def _files(store: Store, listed: Collection[str]) -> list[Leftover]:

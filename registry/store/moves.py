@@ -12,10 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from registry.history import ACTIONS, Action, Move, Stand
+from registry.errors import RegistryError
+from registry.history import ACTIONS, Action, Move, Stand, with_what_happened
 from registry.model_page import code, link
 from registry.steps import Step
-from registry.store.client import Store, pages
+from registry.store.client import Store, error_code, pages
 from registry.store.runs import MAX_RUN_TAG_LENGTH, NOTE_TAG, run_log
 from registry.version import TAG_PREFIX, UnreadVersion, Version
 
@@ -25,6 +26,7 @@ _REASON, _FORCED, _VERDICT, _NUMBER = (
 )
 _BEFORE, _AFTER = f"{TAG_PREFIX}before", f"{TAG_PREFIX}after"
 _MODEL = "_model"  # behind those two: the LoggedModel
+_MAX_REASON_LENGTH = 5000  # MLflow takes 8,000 of a tag
 VERDICT_FILE = "verdict.json"
 
 
@@ -51,7 +53,11 @@ def recorded_move(
         reason: in the words of who does it.
         forced: whether a refusal was overruled.
         verdict: the gate's, as JSON values.
+
+    Raises:
+        RegistryError: if the reason is too long, or no text.
     """
+    _require_text(reason)
     version = after or before
     assert isinstance(version, Version)  # what is taken away was read
     earlier = list_moves(store, version.name, alias)
@@ -98,8 +104,24 @@ def list_moves(store: Store, name: str, alias: str | None = None) -> list[Move]:
     moves = [move for run in runs if (move := move_of(run)) is not None]
     # In one alias's order by number, and among aliases by time: clocks may differ.
     moves.sort(key=lambda move: (move.alias, move.number, move.when))
-    by_alias = [list(of_one) for _, of_one in groupby(moves, key=lambda move: move.alias)]
+    now = {} if all(move.is_done for move in moves) else _standing(store, name)
+    by_alias = [
+        with_what_happened(list(of_one), now.get(alias))
+        for alias, of_one in groupby(moves, key=lambda move: move.alias)
+    ]
     return list(merge(*by_alias, key=lambda move: move.when))
+
+
+def _standing(store: Store, name: str) -> dict[str, Stand]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = store.client.get_registered_model(name).aliases
+    except MlflowException as error:
+        if error_code(error) != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return {}
+    return {alias: Stand(int(number)) for alias, number in found.items()}
 
 
 def move_of(run: Any) -> Move | None:
@@ -120,7 +142,7 @@ def move_of(run: Any) -> Move | None:
         verdict=_parsed(tags.get(_VERDICT, "")),
         number=_number(tags.get(_NUMBER)) or 0,
         run_id=run.info.run_id,
-        is_done=run.info.status == "FINISHED",
+        is_done=run.info.status == "FINISHED",  # else `with_what_happened` tells
     )
 
 
@@ -148,6 +170,15 @@ def _told(
 def _read(*versions: Version | UnreadVersion | None) -> list[str]:
     """The LoggedModels of those versions that can be read."""
     return [one.model_id for one in versions if isinstance(one, Version)]
+
+
+def _require_text(reason: str) -> None:
+    if len(reason) > _MAX_REASON_LENGTH:
+        raise RegistryError(
+            f"a reason has at most {_MAX_REASON_LENGTH} characters, found {len(reason)}"
+        )
+    if odd := next((c for c in reason if not (c.isprintable() or c in "\n\t")), None):
+        raise RegistryError(f"a reason is text, found the character {odd!r}")
 
 
 def _summary(verdict: Mapping[str, Any]) -> str:

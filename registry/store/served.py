@@ -25,7 +25,8 @@ def list_served(place: Served, folder: str) -> Listed:
     """What is in one folder of a place, its names unchecked.
 
     Raises:
-        BundleError: if the server refuses, leads elsewhere, or gives no listing of at most 1 MiB.
+        BundleError: if there is none, the server leads elsewhere, or gives more than 1 MiB.
+        StoreError: if the server refuses.
     """
     path = "/".join(part for part in (place.root, folder) if part)
     with _answer(place, "GET", SERVED, params={"path": path}) as (status, read):
@@ -45,7 +46,8 @@ def read_served(place: Served, name: str) -> Iterator[Read]:
     """The bytes of one file, as they come.
 
     Raises:
-        BundleError: if the server refuses, or leads elsewhere.
+        BundleError: if there is no such file, or the server leads elsewhere.
+        StoreError: if the server refuses.
     """
     with _answer(place, "GET", _path(place, name)) as (status, read):
         _require(status == 200, f"{name} can't be read", status)
@@ -103,7 +105,9 @@ def _path(place: Served, name: str) -> str:
 
 def _require(is_good: bool, complaint: str, status: int) -> None:
     if not is_good:
-        raise BundleError(f"{complaint}: the server says {_said(status)}")
+        # What is not there, or leads elsewhere, is the bundle's fault; what is refused is not.
+        kind = BundleError if status == 404 or 300 <= status < 400 else StoreError
+        raise kind(f"{complaint}: the server says {_said(status)}")
 
 
 def _said(status: int) -> str:

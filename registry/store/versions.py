@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -27,6 +28,7 @@ from registry.version import (
 logger = logging.getLogger(__name__)
 
 _MAX_DESCRIPTION_LENGTH = 5000  # MLflow's own limit
+_COPIED = re.compile(r"models:/(?P<name>[^/@]+)/(?P<version>[1-9]\d{0,8})")
 _MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
@@ -79,7 +81,9 @@ def _listed(
     for entry in entries:
         if is_ours(entry.tags) and parent in entry.tags.get(f"{TAG_PREFIX}parents", ""):
             try:
-                found.append(_version(entry, aliases.get((entry.name, int(entry.version)), ())))
+                found.append(
+                    _version(store, entry, aliases.get((entry.name, int(entry.version)), ()))
+                )
             except BundleError as error:
                 unreadable.append(UnreadVersion(entry.name, int(entry.version), str(error)))
     return sorted(found, key=lambda version: (version.name, version.version)), unreadable
@@ -104,7 +108,7 @@ def get_version(store: Store, address: Address) -> Version:
         if error_code(error) not in _MISSING:
             raise
         raise NotFoundError(_what_there_is(store, address)) from error
-    return _version(entry, tuple(entry.aliases))
+    return _version(store, entry, tuple(entry.aliases))
 
 
 def create_version(
@@ -151,9 +155,12 @@ def create_version(
     entry = create_once(create, lambda: _made_of(store, name, source), "create_model_version")
     if store.is_remote:  # where a request may arrive twice, whoever sent it again
         entry = _settle(store, _made_of(store, name, source)) or entry
-    if was_without_versions:  # from now on the name stays, even if its versions go
-        store.client.delete_registered_model_tag(name, OWNER_TAG)
-    return _version(entry, ())
+    if was_without_versions:
+        try:
+            keep_name(store, name)
+        except Exception:  # the version is there; deleting it asks for this once more
+            logger.warning("%s is not marked as a name that stays", name, exc_info=True)
+    return _version(store, entry, ())
 
 
 def link_model(store: Store, version: Version) -> None:
@@ -205,6 +212,21 @@ def set_alias(store: Store, version: Version, alias: str) -> None:
     store.client.set_registered_model_alias(version.name, alias, str(version.version))
 
 
+def list_copies(store: Store, version: Version) -> list[UnreadVersion]:
+    """Versions that MLflow's own means (``copy_model_version``) made of this one."""
+    mine = f"source_path = '{version.uri}'"
+    return [
+        UnreadVersion(entry.name, int(entry.version), f"a copy of {version.uri}")
+        for entry in pages(store.client.search_model_versions, filter_string=mine)
+    ]
+
+
+def keep_name(store: Store, name: str) -> None:
+    """Let a name stay, even if its versions go: none of its numbers is given again."""
+    if OWNER_TAG in store.client.get_registered_model(name).tags:
+        store.client.delete_registered_model_tag(name, OWNER_TAG)
+
+
 def has_versions(store: Store, model_id: str) -> bool:
     """Whether any version, of whatever name, was made from a LoggedModel."""
     mine = f"source_path = 'models:/{model_id}'"
@@ -221,16 +243,40 @@ def drop_alias(store: Store, name: str, alias: str) -> None:
     store.client.delete_registered_model_alias(name, alias)
 
 
-def _version(entry: Any, aliases: tuple[str, ...]) -> Version:
+def _version(store: Store, entry: Any, aliases: tuple[str, ...]) -> Version:
     return version_from_tags(
         entry.tags,
         name=entry.name,
         version=int(entry.version),
         aliases=aliases,
         created_ms=int(entry.creation_timestamp),
-        source=str(entry.source),
+        source=_source(store, entry),
         run_id=entry.run_id,
     )
+
+
+def _source(store: Store, entry: Any) -> str:
+    """Where a version's files are: of a copy that MLflow made, where the original's are.
+
+    Raises:
+        BundleError: if the original is gone, or is another model than it was.
+    """
+    from mlflow.exceptions import MlflowException
+
+    source = str(entry.source)
+    original = _COPIED.fullmatch(source)
+    if original is None or not is_ours(entry.tags):
+        return source
+    here = f"models:/{entry.name}/{entry.version}"
+    try:
+        found = store.client.get_model_version(original["name"], original["version"])
+    except MlflowException as error:
+        if error_code(error) not in _MISSING:
+            raise
+        raise BundleError(f"{here} is a copy of {source}, which is gone") from error
+    if found.tags.get(f"{TAG_PREFIX}digest") != entry.tags.get(f"{TAG_PREFIX}digest"):
+        raise BundleError(f"{here} is a copy of {source}, which is another model now")
+    return str(found.source)
 
 
 def _all_aliases(store: Store) -> dict[tuple[str, int], tuple[str, ...]]:

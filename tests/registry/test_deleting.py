@@ -4,13 +4,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
+from filelock import FileLock
 
-from registry.errors import InUseError, NotFoundError
+from registry.errors import BundleError, InUseError, NotFoundError, StoreError
 from registry.registry import Registry
 from registry.steps import Step
 from registry.version import Version
-from tests.registry.conftest import make_decomposition, make_patched, make_trained
+from tests.registry.conftest import client_of, make_decomposition, make_patched, make_trained
 
 
 def test_a_version_that_nobody_uses_goes_with_its_files(
@@ -70,7 +70,7 @@ def test_one_of_two_versions_of_one_logged_model_goes_and_the_other_stays(
 ) -> None:
     uri = registry.add_classifier(make_trained(fresh_name, seed=5))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.tracking_uri)  # where MLflow looks it up
-    client = MlflowClient(registry.tracking_uri, registry.tracking_uri)
+    client = client_of(registry)
     model_id = registry.find(uri).model_id
     tags = client.get_model_version(fresh_name, "1").tags
     client.create_model_version(fresh_name, f"models:/{model_id}", tags=tags, model_id=model_id)
@@ -131,8 +131,71 @@ def test_a_version_that_can_not_be_read_is_a_user_all_the_same(
     first, *others = registry.add_decomposition(record, strong_uri=strong_uri)
     for uri in others:
         registry.delete(uri)
-    client = MlflowClient(registry.tracking_uri, registry.tracking_uri)
+    client = client_of(registry)
     client.set_model_version_tag(registry.find(first).name, "1", "patchbay.metrics", "broken")
     assert registry.used_by(strong_uri) == []
     with pytest.raises(InUseError, match=f"{strong_uri} is part of {first}"):
         registry.delete(strong_uri)
+
+
+def test_a_copy_that_mlflow_made_is_used_and_protected(
+    registry: Registry, fresh_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = registry.add_classifier(make_trained(fresh_name))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.tracking_uri)  # where MLflow looks it up
+    client_of(registry).copy_model_version(uri, f"{fresh_name}-prod")
+    copy = f"models:/{fresh_name}-prod/1"
+    client_of(registry).set_registered_model_alias(f"{fresh_name}-prod", "champion", "1")
+    assert registry.load(f"models:/{fresh_name}-prod@champion").version.uri == copy
+    broken = {one.uri for one in registry.check(clear=False, load=False).broken}
+    assert not {uri, copy} & broken
+    with pytest.raises(InUseError, match=f"{uri} is part of {copy}"):
+        registry.delete(uri)
+    registry.delete(copy, drop_aliases=True, reason="not needed")
+    registry.load(uri)
+    client_of(registry).copy_model_version(uri, f"{fresh_name}-prod")
+    client_of(registry).delete_model_version(fresh_name, "1")
+    with pytest.raises(BundleError, match=f"a copy of {uri}, which is gone"):
+        registry.load(f"models:/{fresh_name}-prod/2")
+
+
+def test_a_name_stays_also_if_it_was_not_marked_so(
+    registry: Registry, fresh_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(store: object, name: str) -> None:
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("registry.store.versions.keep_name", fail)
+        uri = registry.add_classifier(make_trained(fresh_name))
+    assert str(client_of(registry).get_logged_model(registry.find(uri).model_id).status) == "READY"
+    registry.delete(uri)
+    names = {one.which for one in registry.check(clear=True, load=False).leftovers}
+    assert fresh_name not in names
+    assert registry.add_classifier(make_trained(fresh_name)) == f"models:/{fresh_name}/2"
+
+
+def test_an_interruption_after_a_version_was_made_leaves_its_model_ready(
+    registry: Registry, fresh_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(store: object, name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("registry.store.versions.keep_name", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        registry.add_classifier(make_trained(fresh_name))
+    version = registry.load(f"models:/{fresh_name}/1").version
+    assert str(client_of(registry).get_logged_model(version.model_id).status) == "READY"
+
+
+def test_a_lock_that_is_held_for_long_is_told(
+    registry: Registry, home: Path, fresh_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry.store.exclusive._LOCK_SECONDS", 0.1)
+    uri = registry.add_classifier(make_trained(fresh_name))
+    with (
+        FileLock(home / "changes.lock"),
+        pytest.raises(StoreError, match=r"changes\.lock for 0\.1 s; nothing was changed"),
+    ):
+        registry.delete(uri)
+    registry.delete(uri)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,6 +102,14 @@ def test_a_model_of_another_registry_is_no_user_of_a_namesake(
     (module,) = (v for v in elsewhere.versions("class_module") if v.name.endswith("zero"))
     assert module.parents == (own,)  # the address that its strong model had where it comes from
     assert elsewhere.used_by(own) == []
+
+
+def test_two_imports_at_once_make_nothing_twice(exported: Exported, tmp_path: Path) -> None:
+    homes = [Registry.open(tmp_path) for _ in range(2)]
+    with ThreadPoolExecutor() as threads:
+        found = list(threads.map(lambda one: one.exchange.import_archive(exported.path), homes))
+    assert [one.uri for one in found[0]] == [one.uri for one in found[1]]
+    assert len(homes[0].versions()) == 4
 
 
 def test_a_version_whose_files_are_lost_is_registered_once_more(

@@ -379,3 +379,23 @@ def test_an_alias_for_a_missing_version_changes_nothing(
     with pytest.raises(AddressError):
         registry.aliases.promote(uri, "latest")
     assert registry.find(f"models:/{fresh_name}@champion").uri == uri
+
+
+@pytest.mark.parametrize("reason", ["x" * 5001, "nothing\0more", "\x1b[2J"])
+def test_a_reason_that_can_not_be_kept_is_refused(
+    registry: Registry, fresh_name: str, versions: list[str], reason: str
+) -> None:
+    with pytest.raises(RegistryError, match="a reason (has at most 5000|is text)"):
+        registry.aliases.promote(versions[0], "champion", reason=reason)
+    assert registry.aliases.history(fresh_name) == []
+    registry.aliases.promote(versions[0], "champion", reason="Übergang,\n\tzwei Zeilen")
+
+
+def test_another_model_at_the_address_of_the_one_that_was_judged_is_not_promoted(
+    registry: Registry, fresh_name: str, versions: list[str]
+) -> None:
+    judged = registry.find(versions[0])
+    client_of(registry).delete_registered_model(fresh_name)
+    assert registry.add_classifier(make_trained(fresh_name, seed=0)) == judged.uri
+    with pytest.raises(NotFoundError, match="another model has its address now"):
+        registry.aliases.promote(judged, "champion")

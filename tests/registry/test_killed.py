@@ -224,6 +224,27 @@ def test_killed_while_deleting(
         registry.find(uri)
 
 
+def test_a_step_back_that_was_killed_or_interrupted_is_not_walked_forward_again(
+    registry: Registry, home: Path, forking: Killer, fresh_name: str
+) -> None:
+    def on_step(step: Step) -> None:
+        if step is Step.MOVED:
+            raise KeyboardInterrupt
+
+    uris = [registry.add_classifier(make_trained(fresh_name, seed=n)) for n in range(4)]
+    for uri in uris:
+        registry.aliases.promote(uri, "champion")
+    assert forking.kill_at(home, "rollback", Step.MOVED, 1, fresh_name) == KILLED
+    with pytest.raises(KeyboardInterrupt):
+        Registry.open(home, on_step=on_step).aliases.rollback(fresh_name, "champion")
+    assert registry.find(f"models:/{fresh_name}@champion").uri == uris[1]
+    assert [move.is_done for move in registry.aliases.history(fresh_name)] == [True] * 6
+    came_from, back = registry.aliases.rollback(fresh_name, "champion")
+    assert (came_from.uri, back.uri) == (uris[1], uris[0])
+    registry.check(clear=True, load=False)
+    assert [move.is_done for move in registry.aliases.history(fresh_name)] == [True] * 7
+
+
 @pytest.mark.parametrize("step", MOVES)
 def test_what_became_of_a_killed_move_is_told_by_the_next_one(
     registry: Registry, home: Path, forking: Killer, fresh_name: str, step: Step
