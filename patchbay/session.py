@@ -48,6 +48,7 @@ def open_registry(
             f"there is no registry in {folder}; `patchbay demo` or `patchbay train` makes one, "
             "--home and PATCHBAY_HOME name another"
         )
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"  # nothing here needs it
     warnings.simplefilter("ignore")  # other people's deprecations are not for our users
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     import torch

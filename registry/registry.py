@@ -72,6 +72,10 @@ class Registry:
     ) -> Registry:
         """Open the registry, and create it where there is none yet.
 
+        MLflow has settings for whole processes alone. Those of these that are not set are set:
+        no telemetry (``MLFLOW_DISABLE_TELEMETRY``), no retries of its own, which may make things
+        twice (``MLFLOW_HTTP_REQUEST_MAX_RETRIES``), less chatter.
+
         Args:
             home: a folder; None takes the server ``MLFLOW_TRACKING_URI`` if that is set, else
                 the folder ``PATCHBAY_HOME``, else ``./.patchbay``.

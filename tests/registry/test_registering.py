@@ -120,6 +120,14 @@ def test_loading_and_adding_leave_the_process_as_it_was(
     assert (os.environ.get("MLFLOW_TRACKING_URI"), mlflow.get_tracking_uri()) == before
 
 
+def test_opening_a_registry_leaves_other_people_s_models_loadable(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", raising=False)
+    Registry.open(home)
+    assert "MLFLOW_ALLOW_PICKLE_DESERIALIZATION" not in os.environ
+
+
 def test_a_callers_own_tracking_uri_does_not_lead_astray(
     registry: Registry, fresh_name: str, tmp_path: Path
 ) -> None:

@@ -25,7 +25,9 @@ def test_what_is_written_is_read(plain: Any) -> None:
     assert parse_strict_json(dump_strict_json(plain, "it"), "it") == plain
 
 
-@pytest.mark.parametrize("raw", [b"", b"\xff", b'{"a": 1, "a": 1}', b"[NaN]", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "raw", [b"", b"\xff", b'{"a": 1, "a": 1}', b"[NaN]", b"[1e999]", b"[" * 100_000]
+)
 def test_loose_ends_are_refused(raw: bytes) -> None:
     with pytest.raises(BundleError, match="it can't be read as JSON"):
         parse_strict_json(raw, "it")
