@@ -134,7 +134,7 @@ def name_description(name: str, manifest: AnyManifest) -> str:
         "class_module": [f"patchbay patch WEAK --with {uri} --name NAME --data DATA"],
         "patched": [
             f"patchbay evaluate {uri} --data DATA",
-            f"patchbay promote {uri} --alias champion",
+            f"patchbay promote {uri} --alias champion --data D",
             f"patchbay serve models:/{name}@champion",
         ],
     }[manifest.kind]

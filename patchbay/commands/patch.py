@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -167,7 +168,8 @@ def patch(
         )
         return
     _show(made.uri, made.choice, mirrored=mirrored)
-    say(f"Next: patchbay promote {made.uri} --alias champion")
+    data_option = f"--data {shlex.quote(source)}" if source else "--data D"
+    say(f"Next: patchbay promote {made.uri} --alias champion {data_option}")
 
 
 def _under_own_name(uri: str, class_module: ClassModule, names: OtherNames) -> ClassModule:

@@ -98,12 +98,25 @@ def promote(
             }
         )
     elif not refused or force:
-        came_from = f", from {current.uri}" if current else ""
-        say(f"models:/{version.name}@{alias} is now {version.uri}{came_from}")
+        _tell_moved(version, alias, current, judged)
     if refused and not force:
         if not as_json:
             say(f"models:/{version.name}@{alias} stays {current.uri if current else 'unset'}")
         raise SystemExit(REFUSED)
+
+
+def _tell_moved(
+    version: Version,
+    alias: str,
+    current: Version | UnreadVersion | None,
+    judged: Judgement | None,
+) -> None:
+    if judged is None:
+        say(f"There is no gate for a version of kind {version.kind}.")
+    elif not judged.passed:
+        say("The gate is overruled, on record.")
+    came_from = f", from {current.uri}" if current else ""
+    say(f"models:/{version.name}@{alias} is now {version.uri}{came_from}")
 
 
 def _judge(
