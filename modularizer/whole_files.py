@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,9 +24,12 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     it under a hidden name, which readers of whole folders leave out.
 
     Raises:
-        OSError: if it can't be written; what was there before is there still, as after any error
-            in the block.
+        OSError: if it can't be written, or what is there is a folder, a device or a pipe; what was
+            there before is there still, as after any error in the block.
     """
+    path = path.resolve()  # what a link leads to is replaced, not the link
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "is there, and is no plain file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

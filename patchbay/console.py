@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from time import monotonic
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
     from modularizer.progress import ProgressCallback
 
 Row = Sequence["str | Text"]
+_ORDERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def say(text: str = "") -> None:
-    """A line on stdout, as it is."""
-    click.echo(text)
+    """A line on stdout."""
+    click.echo(plain(text))
 
 
 def emit(value: Any) -> None:
@@ -44,7 +46,7 @@ def table(title: str, header: Row, rows: Sequence[Row], *, left: int = 1) -> Non
         drawn.add_column(name, justify="left" if index < left else "right", no_wrap=True)
     for row in rows:
         # Names come from users: what looks like markup in them is text.
-        drawn.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+        drawn.add_row(*(Text(plain(cell)) if isinstance(cell, str) else cell for cell in row))
     needed = Console(width=1000).measure(drawn).maximum
     console = Console(highlight=False)
     if console.width < needed:
@@ -60,11 +62,16 @@ def facts(title: str, rows: Sequence[tuple[str, str]]) -> None:
 
     drawn = Table.grid(padding=(0, 2))
     for name, value in rows:
-        drawn.add_row(Text(f"  {name}", style="dim"), Text(value, overflow="fold"))
+        drawn.add_row(Text(f"  {name}", style="dim"), Text(plain(value), overflow="fold"))
     console = Console(highlight=False)
     console.print(Text(title, style="bold"))
     console.print(drawn)
     console.print()
+
+
+def plain(text: str) -> str:
+    """A text without what a terminal takes for orders: names and reasons come from anyone."""
+    return _ORDERS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def speaks_unicode() -> bool:
