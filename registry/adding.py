@@ -134,8 +134,10 @@ def also(tell: Callable[[], None]) -> None:
     """Do what MLflow's pages are better for; a version that is there is not refused for it."""
     try:
         tell()
-    except Exception:
-        logger.warning("what MLflow's pages show of it is not complete", exc_info=True)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        logger.warning("what MLflow's pages show of it is not complete: %s", reason)
+        logger.debug("this is where it failed", exc_info=True)
 
 
 def _is_registered(store: Store, model_id: str) -> bool:

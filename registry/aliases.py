@@ -13,7 +13,7 @@ from registry.naming import Address, parse_address, require_alias, require_name
 from registry.store.client import Store, wrapped_errors
 from registry.store.exclusive import exclusive
 from registry.store.moves import list_moves, recorded_move
-from registry.store.versions import get_version, set_alias, version_behind
+from registry.store.versions import get_version, require_there, set_alias, version_behind
 from registry.version import UnreadVersion, Version
 
 logger = logging.getLogger(__name__)
@@ -145,9 +145,17 @@ class Aliases:
 
     @wrapped_errors("the registry")
     def history(self, name: str, alias: str | None = None) -> list[Move]:
-        """Who moved a name's aliases, or one of them, when, why and by which evidence; in order."""
+        """Who moved a name's aliases, or one of them, when, why and by which evidence; in order.
+
+        Raises:
+            AddressError: if the name or the alias is not a legal one.
+            NotFoundError: if there is no such name, and never was one whose alias moved.
+        """
         require_name(name)
-        return list_moves(self._store, name, alias and require_alias(alias))
+        moves = list_moves(self._store, name, alias and require_alias(alias))
+        if not moves:
+            require_there(self._store, name)
+        return moves
 
     def _here(self, name: str, alias: str) -> Version | UnreadVersion:
         address = Address(name, alias=alias)

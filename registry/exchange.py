@@ -160,6 +160,7 @@ class Exchange:
             open_archive(path, scratch) as archived,
             loader_of_store(self._store, self._cache) as loader,
         ):
+            _require_consistent(archived)
             here = _already_here(self._store)
             for one in archived:
                 name = parse_address(one.version.uri).name
@@ -176,6 +177,27 @@ class Exchange:
             return exchanged
 
 
+def _require_consistent(archived: Sequence[Archived]) -> None:
+    """Compare what an archive says of its versions with their bundles, before any is registered."""
+    digests: dict[str, str] = {}
+    kinds: dict[str, str] = {}
+    for one in archived:
+        uri, manifest = one.version.uri, one.bundle.manifest
+        name = parse_address(uri).name
+        if kinds.setdefault(name, manifest.kind) != manifest.kind:
+            raise ArchiveError(f"the archive holds {name!r} as {kinds[name]} and {manifest.kind}")
+        if len(one.version.parents) != len(manifest.parents):
+            raise ArchiveError(f"{uri} and its bundle name other parents")
+        for told, parent in zip(one.version.parents, manifest.parents, strict=True):
+            if digests.get(told, parent.digest) != parent.digest:
+                raise ArchiveError(
+                    f"{uri} was made from another {parent.uri} than the archive holds"
+                )
+            if manifest.kind == "patched" and told not in digests:
+                raise ArchiveError(f"the archive holds {uri} without all of its parts before it")
+        digests[uri] = one.bundle.digest
+
+
 def _import_one(
     store: Store,
     loader: Loader,
@@ -184,14 +206,7 @@ def _import_one(
     done: Mapping[str, Version],
 ) -> Version:
     manifest = one.bundle.manifest
-    if len(one.version.parents) != len(manifest.parents):
-        raise ArchiveError(f"{one.version.uri} and its bundle name other parents")
     parents = [done.get(uri) for uri in one.version.parents]
-    for found, parent in zip(parents, manifest.parents, strict=True):
-        if found is not None and found.digest != parent.digest:
-            raise ArchiveError(
-                f"{one.version.uri} was made from another {parent.uri} than the archive holds"
-            )
 
     def verify(bundle: Bundle) -> None:
         if not isinstance(bundle.manifest, PatchedModelManifest):

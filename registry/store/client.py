@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sqlite3
 import warnings
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from typing import Any
 
 from registry.errors import RegistryError, StoreError
 from registry.steps import StepCallback, ignore_step
-from registry.store.home import creation_lock, global_address_lock, locate
+from registry.store.home import creation_lock, global_address_lock, locate, require_no_models
 from registry.store.patience import PatientClient
 
 _EXPERIMENT = "patchbay"
@@ -30,6 +31,7 @@ _EXPERIMENT_TAGS = {
 }
 _PAGE = 1000
 _MAX_PAGES = 1000
+_PASSWORD = re.compile(r"//[^\s/@]*:[^\s/@]*@")
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ def open_store(home: Path | str | None = None, *, on_step: StepCallback = ignore
     with wrapped_errors(what):
         import_mlflow(location.tracking_uri)  # seconds, in which nobody should wait for the lock
     with creation_lock(location), wrapped_errors(what):
-        if location.database is not None and not location.database.exists():
+        if location.database is not None and not _has_content(location.database):
+            require_no_models(location.database)
             _create_database(location.database)
         client = _client(location.tracking_uri)
         experiment_id = _experiment(client, location.artifact_uri)
@@ -104,9 +107,8 @@ def wrapped_errors(what: str) -> Iterator[None]:
         raise
     except (*foreign, requests.RequestException) as error:
         reason = " ".join(str(error).split())[:300]
-        raise StoreError(
-            f"{what} can't be used: {reason}; check PATCHBAY_HOME or MLFLOW_TRACKING_URI"
-        ) from error
+        told = f"{what} can't be used: {reason}; check PATCHBAY_HOME or MLFLOW_TRACKING_URI"
+        raise StoreError(_PASSWORD.sub("//***@", told)) from error
 
 
 @contextmanager
@@ -171,6 +173,10 @@ def import_mlflow(tracking_uri: str) -> None:
     _quieten()
     if not is_http(tracking_uri):
         _import_tables()
+
+
+def _has_content(database: Path) -> bool:
+    return database.exists() and database.stat().st_size > 0
 
 
 def _create_database(database: Path) -> None:

@@ -67,6 +67,22 @@ def locate(home: Path | str | None = None) -> Location:
     return Location(f"sqlite:///{folder}/mlflow.db", folder)
 
 
+def require_no_models(database: Path) -> None:
+    """Refuse to make a database anew where the files of models still are.
+
+    Raises:
+        StoreError: if there are such; the message says what to do.
+    """
+    models = database.parent / "artifacts" / "models"
+    found = sum(1 for _ in models.iterdir()) if models.is_dir() else 0
+    if found:
+        raise StoreError(
+            f"the database {database} is gone or empty, but {models} holds the files of {found} "
+            "models, which are worth nothing without it: put it back from a copy; or move that "
+            "folder away to begin anew"
+        )
+
+
 @contextmanager
 def creation_lock(location: Location) -> Iterator[None]:
     """Let one process at a time create the embedded store; a store that is there needs no lock.

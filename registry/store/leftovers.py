@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, Literal
 
 from registry.owner import UNKNOWN_FOR, is_gone
 from registry.store.client import Store, error_code, pages
-from registry.store.models import delete_model, is_there, models_folder
+from registry.store.models import delete_model, discarded_folder
 from registry.store.moves import list_moves, move_of
 from registry.store.versions import has_versions
 from registry.version import OWNER_TAG, TAG_PREFIX
@@ -61,7 +60,7 @@ def find_leftovers(store: Store) -> list[Leftover]:
             for one in names
             if one.name not in named and _is_abandoned_name(one)
         ),
-        *_files(store, {str(model.model_id) for model in models}),
+        *_files(store),
     ]
 
 
@@ -157,13 +156,12 @@ def _what_became_of(store: Store, run: Any) -> str:
     return "FINISHED" if happened else "KILLED"
 
 
-def _files(store: Store, listed: Collection[str]) -> list[Leftover]:
-    """Folders of LoggedModels that are deleted, or are gone from the database."""
-    folder = models_folder(store)
+def _files(store: Store) -> list[Leftover]:
+    """Files that were set aside to be deleted; never what lies where models lie."""
+    folder = discarded_folder(store)
     if folder is None or not folder.is_dir():
         return []
     return [
-        Leftover("files", str(path), "the LoggedModel is deleted, its files are not")
+        Leftover("files", str(path), "its LoggedModel was being deleted")
         for path in sorted(folder.iterdir())
-        if path.name not in listed and not is_there(store, path.name)
     ]

@@ -28,6 +28,8 @@ _TRANSIENT_TEXT = re.compile(
     r"|Giving up after \d+ attempts"
     r"|database is locked|deadlock detected|could not serialize access"
 )
+_LASTING_TEXT = re.compile(r"disk is full|readonly database|No space left")
+_DATABASE = re.compile(r"\((?:sqlite3|psycopg2)\.[\w.]+\) (.+?)(?: \[SQL|\(Background|$)")
 # A call of these makes one more of something: a lost answer must not make two.
 _MAKES_ANOTHER = ("create_run", "create_logged_model", "create_model_version")
 
@@ -153,7 +155,7 @@ def is_transient(error: BaseException) -> bool:
         requests.exceptions.ChunkedEncodingError,
         urllib3.exceptions.HTTPError,
     )
-    if isinstance(error, requests.exceptions.SSLError):
+    if isinstance(error, requests.exceptions.SSLError) or _LASTING_TEXT.search(str(error)):
         return False
     if isinstance(error, network):
         return True
@@ -171,6 +173,8 @@ def is_transient(error: BaseException) -> bool:
 
 def _shortened(error: Exception) -> str:
     text = " ".join(str(error).split())  # the cause comes last
+    if of_database := _DATABASE.search(text):
+        return of_database[1][:300]
     return text if len(text) <= 300 else f"{text[:100]} ... {text[-200:]}"
 
 

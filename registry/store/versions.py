@@ -159,7 +159,7 @@ def create_version(
         try:
             keep_name(store, name)
         except Exception:  # the version is there; deleting it asks for this once more
-            logger.warning("%s is not marked as a name that stays", name, exc_info=True)
+            logger.debug("%s is not marked as a name that stays", name, exc_info=True)
     return _version(store, entry, ())
 
 
@@ -189,6 +189,22 @@ def require_free_name(store: Store, name: str, kind: str) -> None:
             f"the name {name!r} belongs to models of kind {held or 'unknown'}, this one is "
             f"{kind}; choose another name"
         )
+
+
+def require_there(store: Store, name: str) -> None:
+    """Refuse a name that is not registered; the message lists what is.
+
+    Raises:
+        NotFoundError: if it is not.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        store.client.get_registered_model(name)
+    except MlflowException as error:
+        if error_code(error) not in _MISSING:
+            raise
+        raise NotFoundError(_what_there_is(store, Address(name))) from error
 
 
 def version_behind(store: Store, name: str, alias: str) -> Version | UnreadVersion | None:

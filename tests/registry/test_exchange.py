@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -110,6 +111,19 @@ def test_two_imports_at_once_make_nothing_twice(exported: Exported, tmp_path: Pa
         found = list(threads.map(lambda one: one.exchange.import_archive(exported.path), homes))
     assert [one.uri for one in found[0]] == [one.uri for one in found[1]]
     assert len(homes[0].versions()) == 4
+
+
+def test_an_export_replaces_no_device_and_goes_where_a_link_leads(
+    exported: Exported, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ArchiveError, match="is no plain file"):
+        exported.registry.exchange.export_archive(exported.patched, tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "link").symlink_to(tmp_path / "behind")
+    exported.registry.exchange.export_archive(exported.patched, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "behind").read_bytes() == exported.path.read_bytes()
 
 
 def test_a_version_whose_files_are_lost_is_registered_once_more(
@@ -251,7 +265,7 @@ def other_weak(index: dict[str, list[dict[str, object]]]) -> None:
         (change_index(lambda i: i["versions"].pop(0)), "belongs to no version"),
         (change_index(other_weak), "was made from another"),
         (change_index(lambda i: i["versions"][-1].update(parents=[])), "name other parents"),
-        (change_index(lambda i: i["versions"].reverse()), "without all of its parts"),
+        (change_index(lambda i: i["versions"].reverse()), "without all of its parts before it"),
     ],
 )
 def test_a_hostile_archive_is_refused_and_nothing_of_it_is_used(

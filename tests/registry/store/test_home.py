@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from registry.errors import StoreError
 from registry.registry import Registry
 from registry.store.client import as_global_address, open_store
 from registry.store.home import locate
+from tests.registry.conftest import make_trained
 
 REGISTER = """
 import sys
@@ -115,3 +117,37 @@ def test_four_processes_at_once_register_in_a_fresh_home_and_lose_nothing(tmp_pa
     assert len({version.digest for version in registry.versions()}) == 4
     for version in registry.versions():
         registry.load_classifier(version.uri)
+
+
+@pytest.mark.parametrize("harm", ["emptied", "removed"])
+def test_models_whose_database_is_lost_are_left_alone(tmp_path: Path, harm: str) -> None:
+    registry = Registry.open(tmp_path)
+    uri = registry.add_classifier(make_trained("kept"))
+    database, kept = tmp_path / "mlflow.db", tmp_path / "kept.db"
+    database.rename(kept)
+    if harm == "emptied":
+        database.touch()
+    with pytest.raises(StoreError, match=r"is gone or empty, but .* holds the files of 1 models"):
+        Registry.open(tmp_path)
+    kept.replace(database)
+    Registry.open(tmp_path).load(uri)
+
+
+def test_a_check_clears_no_model_that_an_older_database_does_not_know(tmp_path: Path) -> None:
+    registry = Registry.open(tmp_path)
+    registry.add_classifier(make_trained("older"))
+    older = shutil.copy(tmp_path / "mlflow.db", tmp_path / "older.db")
+    newer = shutil.copy(tmp_path / "mlflow.db", tmp_path / "newer.db")
+    uri = registry.add_classifier(make_trained("newer"))
+    shutil.copy(tmp_path / "mlflow.db", newer)
+    shutil.copy(older, tmp_path / "mlflow.db")
+    assert Registry.open(tmp_path).check(clear=True).leftovers == ()
+    shutil.copy(newer, tmp_path / "mlflow.db")
+    Registry.open(tmp_path).load(uri)
+
+
+def test_a_password_in_the_store_s_address_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "mysql://somebody:secret@127.0.0.1:1/x")
+    with pytest.raises(StoreError, match="can't be used") as caught:
+        Registry.open()
+    assert "secret" not in str(caught.value)

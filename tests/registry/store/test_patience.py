@@ -11,7 +11,11 @@ import requests
 import sqlalchemy
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST
+from mlflow.protos.databricks_pb2 import (
+    RESOURCE_ALREADY_EXISTS,
+    RESOURCE_DOES_NOT_EXIST,
+    TEMPORARILY_UNAVAILABLE,
+)
 
 from registry.errors import StoreError
 from registry.registry import Registry
@@ -68,6 +72,8 @@ def test_nothing_is_tried_again_after_a_minute(monkeypatch: pytest.MonkeyPatch) 
         requests.exceptions.SSLError("wrong certificate"),
         sqlite3.DatabaseError("file is not a database"),
         ValueError("database is locked"),
+        MlflowException("(OperationalError) database or disk is full", TEMPORARILY_UNAVAILABLE),
+        sqlite3.OperationalError("attempt to write a readonly database"),
         KeyboardInterrupt(),
     ],
 )
