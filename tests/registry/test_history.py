@@ -385,7 +385,7 @@ def test_an_alias_for_a_missing_version_changes_nothing(
 def test_a_reason_that_can_not_be_kept_is_refused(
     registry: Registry, fresh_name: str, versions: list[str], reason: str
 ) -> None:
-    with pytest.raises(RegistryError, match="a reason (has at most 5000|is text)"):
+    with pytest.raises(RegistryError, match=r"a reason (has at most 5000|is text)"):
         registry.aliases.promote(versions[0], "champion", reason=reason)
     assert registry.aliases.history(fresh_name) == []
     registry.aliases.promote(versions[0], "champion", reason="Übergang,\n\tzwei Zeilen")
