@@ -273,7 +273,7 @@ def metric_texts(metrics: Mapping[str, float]) -> list[str]:
 
 
 def _number(value: float) -> str:
-    if abs(value) >= 10:
+    if isinstance(value, int) or abs(value) >= 10:
         return f"{value:,.0f}"
     return f"{value:.4f}" if value == 0 or abs(value) >= 0.001 else f"{value:.1e}"
 

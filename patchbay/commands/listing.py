@@ -36,8 +36,10 @@ def list_versions(
         emit([show_view.row(version) for version in versions])
         return
     if not versions:
-        said = "no such version" if everything or kind else "no version yet"
-        say(f"The registry holds {said}; `patchbay demo` fills it with an example.")
+        if everything or kind or name or class_name:
+            say("The registry holds no such version; `patchbay list` shows what it holds.")
+        else:
+            say("The registry holds no version yet; `patchbay demo` fills it with an example.")
         return
     table(
         f"{len(versions):,} version{'s' if len(versions) > 1 else ''}",

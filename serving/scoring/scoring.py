@@ -155,7 +155,7 @@ class _Meter:
         self._done += where.stop - where.start
         self._unreadable += sum(error is not None for error in batch.errors)
         seconds = max(monotonic() - self._began, 1e-9)
-        metrics = {"images_per_second": (self._done - self._before) / seconds}
+        metrics = {"images_per_second": round((self._done - self._before) / seconds)}
         if self._unreadable:
             metrics["unreadable"] = self._unreadable
         self._progress(Progress("score", self._done, self._total, metrics))
