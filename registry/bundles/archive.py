@@ -22,12 +22,14 @@ from registry.bundles.limits import require_expected
 from registry.bundles.manifest import MANIFEST_FILE, Digest, PinnedUri
 from registry.bundles.manifest_file import MAX_MANIFEST_BYTES, first_complaint
 from registry.bundles.strict_json import dump_strict_json, parse_strict_json
+from registry.bundles.zip_end import listing_bytes
 from registry.errors import ArchiveError, BundleError
 
 _INDEX = "archive.json"
 _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can hold
 _MAX_INDEX_BYTES = 8 * 2**20
 _MAX_MEMBERS = 100_000
+_MAX_LISTING_BYTES = 16 * 2**20
 _CHUNK_BYTES = 2**20
 
 
@@ -108,7 +110,10 @@ def open_archive(path: Path, scratch: Path) -> Iterator[list[Archived]]:
     Raises:
         ArchiveError: if it is no archive, or what it holds is not what it says.
     """
+    if not path.is_file():
+        raise ArchiveError(f"{path} can't be read: it is not there, or no plain file")
     try:
+        _require_short_listing(path)
         with zipfile.ZipFile(path) as archive:
             members = _members(archive, path)
             index = _read_index(archive, members)
@@ -128,7 +133,8 @@ def open_archive(path: Path, scratch: Path) -> Iterator[list[Archived]]:
     except (zipfile.BadZipFile, NotImplementedError, EOFError, BundleError) as error:
         raise ArchiveError(f"{path} is refused: {error}") from error
     except OSError as error:
-        raise ArchiveError(f"{path} can't be read: {error.strerror or error}") from error
+        reason = error.strerror or error
+        raise ArchiveError(f"{path} can't be read, or not be unpacked: {reason}") from error
     except ArchiveError as error:
         raise ArchiveError(f"{path} is refused: {error}") from error
     yield [Archived(one, found[one.digest]) for one in index.versions]
@@ -138,6 +144,15 @@ def _write(archive: zipfile.ZipFile, name: str, raw: bytes) -> None:
     entry = zipfile.ZipInfo(name, _DATE)
     entry.external_attr = 0o644 << 16
     archive.writestr(entry, raw)
+
+
+def _require_short_listing(path: Path) -> None:
+    with path.open("rb") as file:
+        found = listing_bytes(file)
+    if found > _MAX_LISTING_BYTES:
+        raise ArchiveError(
+            f"its list of files may have {_MAX_LISTING_BYTES} bytes, found a claim of {found}"
+        )
 
 
 def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import struct
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -279,6 +281,40 @@ def test_a_hostile_archive_is_refused_and_nothing_of_it_is_used(
         other.exchange.import_archive(path)
     assert other.versions("patched") == []
     assert other.check(clear=False).broken == ()
+
+
+@pytest.mark.parametrize("comment", [b"", b"a comment", b"PK\5\6" * 9])
+def test_a_swarm_of_members_is_refused_before_it_is_listed(
+    tmp_path: Path, other: Registry, comment: bytes
+) -> None:
+    with zipfile.ZipFile(tmp_path / "archive", "w") as archive:
+        for number in range(500):
+            archive.writestr(f"{number:05}", b"")
+        archive.comment = comment
+    raw = (tmp_path / "archive").read_bytes()
+    place = raw.index(b"PK\1\2")
+    end = len(raw) - len(comment) - 22
+    swarm = raw[place:end] * 700  # more than Python would count, as few bytes as possible
+    record = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 1, 1, len(swarm), place)
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, place + len(swarm), 1)
+    last = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, 2**32 - 1, 2**32 - 1, len(comment))
+    with (tmp_path / "archive").open("wb") as file:
+        file.write(raw[:place] + swarm + record + locator + last + comment)
+    complaint = "its list of files may have" if comment[:2] != b"PK" else "is refused"
+    tracemalloc.start()
+    try:
+        with pytest.raises(ArchiveError, match=complaint):
+            other.exchange.import_archive(tmp_path / "archive")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * len(swarm)
+
+
+def test_no_pipe_is_waited_for(tmp_path: Path, other: Registry) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ArchiveError, match="no plain file"):
+        other.exchange.import_archive(tmp_path / "pipe")
 
 
 def test_a_compressed_archive_is_refused_before_it_is_unpacked(
