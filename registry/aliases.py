@@ -101,7 +101,13 @@ class Aliases:
 
     @wrapped_errors("the registry")
     def standing(self, name: str, alias: str) -> Version | UnreadVersion | None:
-        """The version that an alias of a registered name stands for, or None if it is gone."""
+        """The version that an alias of a registered name stands for, or None if it is gone.
+
+        Raises:
+            AddressError: if the name or the alias is not a legal one.
+            NotFoundError: if there is no such name.
+        """
+        require_there(self._store, require_name(name))
         return version_behind(self._store, require_name(name), require_alias(alias))
 
     @wrapped_errors("the registry")
@@ -152,7 +158,7 @@ class Aliases:
             NotFoundError: if there is no such name, and never was one whose alias moved.
         """
         require_name(name)
-        moves = list_moves(self._store, name, alias and require_alias(alias))
+        moves = list_moves(self._store, name, None if alias is None else require_alias(alias))
         if not moves:
             require_there(self._store, name)
         return moves

@@ -50,7 +50,8 @@ def locate(home: Path | str | None = None) -> Location:
             ``PATCHBAY_HOME``, else ``./.patchbay``.
 
     Raises:
-        StoreError: if the folder's name can't be part of a database address.
+        StoreError: if the folder's name can't be part of a database address, or names a user's
+            folder who is unknown.
 
     Example:
         >>> locate("/srv/models").tracking_uri
@@ -61,7 +62,10 @@ def locate(home: Path | str | None = None) -> Location:
     if home is None and server:
         return Location(server, None)
     chosen = home or os.environ.get("PATCHBAY_HOME") or ".patchbay"
-    folder = Path(chosen).expanduser().absolute()
+    try:
+        folder = Path(chosen).expanduser().absolute()
+    except RuntimeError as error:
+        raise StoreError(f"expected a folder, found {str(chosen)[:200]!r}: {error}") from error
     if set("?#%") & set(str(folder)):
         raise StoreError(f"the home folder's path may hold no '?', '#' or '%', found {folder}")
     return Location(f"sqlite:///{folder}/mlflow.db", folder)

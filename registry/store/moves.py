@@ -136,7 +136,7 @@ def move_of(run: Any) -> Move | None:
         before=_stand(tags, _BEFORE),
         after=_stand(tags, _AFTER),
         who=tags.get("mlflow.user", "unknown"),
-        when=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
+        when=_when(run.info.start_time),
         reason=tags.get(_REASON, ""),
         forced=tags.get(_FORCED) == "true",
         verdict=_parsed(tags.get(_VERDICT, "")),
@@ -189,6 +189,14 @@ def _summary(verdict: Mapping[str, Any]) -> str:
     most = {key: verdict.get(key) for key in ("passed", "basis", "compared_with")}
     reasons = [str(reason)[:300] for reason in verdict.get("reasons", ())]
     return json.dumps({**most, "reasons": reasons[:10], "whole_in": VERDICT_FILE})
+
+
+def _when(milliseconds: int) -> datetime:
+    """A time that anyone may have written; 1970 for one that is none."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, UTC)
 
 
 def _stand_tags(key: str, version: Version | UnreadVersion | None) -> dict[str, str]:

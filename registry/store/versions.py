@@ -204,7 +204,7 @@ def require_there(store: Store, name: str) -> None:
     except MlflowException as error:
         if error_code(error) not in _MISSING:
             raise
-        raise NotFoundError(_what_there_is(store, Address(name))) from error
+        raise NotFoundError(_what_there_is(store, Address(name, version=1))) from error
 
 
 def version_behind(store: Store, name: str, alias: str) -> Version | UnreadVersion | None:
@@ -265,7 +265,7 @@ def _version(store: Store, entry: Any, aliases: tuple[str, ...]) -> Version:
         name=entry.name,
         version=int(entry.version),
         aliases=aliases,
-        created_ms=int(entry.creation_timestamp),
+        created_ms=int(entry.creation_timestamp or 0),
         source=_source(store, entry),
         run_id=entry.run_id,
     )

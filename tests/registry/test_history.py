@@ -399,3 +399,23 @@ def test_another_model_at_the_address_of_the_one_that_was_judged_is_not_promoted
     assert registry.add_classifier(make_trained(fresh_name, seed=0)) == judged.uri
     with pytest.raises(NotFoundError, match="another model has its address now"):
         registry.aliases.promote(judged, "champion")
+
+
+def test_a_move_without_a_time_hides_no_other(
+    registry: Registry, home: Path, fresh_name: str, versions: list[str]
+) -> None:
+    for uri in versions:
+        registry.aliases.promote(uri, "champion")
+    run_id = registry.aliases.history(fresh_name)[1].run_id
+    with closing(sqlite3.connect(home / "mlflow.db")) as database, database:
+        database.execute("UPDATE runs SET start_time = ? WHERE run_uuid = ?", [10**17, run_id])
+    assert [one.number for one in registry.aliases.history(fresh_name, "champion")] == [1, 2, 3]
+    assert registry.aliases.rollback(fresh_name, "champion")[1].uri == versions[1]
+
+
+def test_unknown_names_and_aliases_are_one_clear_error(registry: Registry) -> None:
+    for ask in (registry.aliases.history, lambda name: registry.aliases.standing(name, "x")):
+        with pytest.raises(NotFoundError, match="there is no model 'nope'"):
+            ask("nope")
+    with pytest.raises(AddressError):
+        registry.aliases.history("nope", "")

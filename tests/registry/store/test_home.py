@@ -75,6 +75,11 @@ def test_a_home_that_can_not_be_part_of_an_address_is_refused(tmp_path: Path) ->
         locate(tmp_path / "what?")
 
 
+def test_a_home_of_an_unknown_user_is_refused() -> None:
+    with pytest.raises(StoreError, match="expected a folder"):
+        locate("~nobody-at-all/x")
+
+
 def test_a_home_below_a_file_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="home folder that can be written"):
