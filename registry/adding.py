@@ -118,8 +118,9 @@ def register(
                 unregistered.pop(0)
                 run.store.on_step(Step.VERSIONED)
     except BaseException:
-        for model_id in unregistered:
-            if not _is_registered(run.store, model_id):
+        for place, model_id in enumerate(unregistered):
+            # Of the first one a version may have been made all the same.
+            if place > 0 or not _is_registered(run.store, model_id):
                 run.finalize(model_id, ready=False)
         if versions:
             stay = ", ".join(version.uri for version in versions)

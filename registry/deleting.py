@@ -18,6 +18,7 @@ from registry.store.versions import (
     get_version,
     has_versions,
     keep_name,
+    list_bereft,
     list_copies,
     list_made_from,
 )
@@ -48,6 +49,7 @@ def delete(store: Store, address: Address, *, drop_aliases: bool, reason: str) -
     with exclusive(store):
         version = get_version(store, address)
         users, unread = list_made_from(store, version)
+        users += list_bereft(store, version)
         _require_unused(version, [*users, *unread, *list_copies(store, version)])
         if drop_aliases:
             for alias in version.aliases:

@@ -10,8 +10,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from registry.bundles.manifest import Kind
-from registry.errors import BundleError, NotFoundError, RegistryError
-from registry.naming import Address
+from registry.errors import AddressError, BundleError, NotFoundError, RegistryError
+from registry.naming import Address, parse_address
 from registry.owner import this_process
 from registry.steps import Step
 from registry.store.client import Store, as_global_address, error_code, pages
@@ -228,6 +228,19 @@ def set_alias(store: Store, version: Version, alias: str) -> None:
     store.client.set_registered_model_alias(version.name, alias, str(version.version))
 
 
+def list_bereft(store: Store, version: Version) -> list[Version]:
+    """Versions made from these bytes at an address where nothing is any more: it was renamed."""
+    found, _ = _listed(store, f"tags.`{TAG_PREFIX}parent_digests` LIKE '%{version.digest}%'")
+    return [
+        one
+        for one in found
+        if any(
+            digest == version.digest and uri != version.uri and not _is_there(store, uri)
+            for uri, digest in zip(one.parents, one.parent_digests, strict=False)
+        )
+    ]
+
+
 def list_copies(store: Store, version: Version) -> list[UnreadVersion]:
     """Versions that MLflow's own means (``copy_model_version``) made of this one."""
     mine = f"source_path = '{version.uri}'"
@@ -235,6 +248,22 @@ def list_copies(store: Store, version: Version) -> list[UnreadVersion]:
         UnreadVersion(entry.name, int(entry.version), f"a copy of {version.uri}")
         for entry in pages(store.client.search_model_versions, filter_string=mine)
     ]
+
+
+def _is_there(store: Store, uri: str) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        address = parse_address(uri)
+    except AddressError:
+        return False
+    try:
+        store.client.get_model_version(address.name, str(address.version))
+    except MlflowException as error:
+        if error_code(error) not in _MISSING:
+            raise
+        return False
+    return True
 
 
 def keep_name(store: Store, name: str) -> None:

@@ -199,3 +199,19 @@ def test_a_lock_that_is_held_for_long_is_told(
     ):
         registry.delete(uri)
     registry.delete(uri)
+
+
+def test_a_part_whose_name_was_changed_is_protected_all_the_same(
+    registry: Registry, fresh_name: str
+) -> None:
+    strong = make_trained(fresh_name)
+    strong_uri = registry.add_classifier(strong)
+    record = make_decomposition(fresh_name, strong.classifier)
+    first, *_ = registry.add_decomposition(record, strong_uri=strong_uri)
+    client_of(registry).rename_registered_model(fresh_name, f"{fresh_name}-renamed")
+    renamed = f"models:/{fresh_name}-renamed/1"
+    with pytest.raises(InUseError, match=f"{renamed} is part of .*{first}"):
+        registry.delete(renamed)
+    client_of(registry).rename_registered_model(f"{fresh_name}-renamed", fresh_name)
+    with pytest.raises(InUseError, match=f"{strong_uri} is part of .*{first}"):
+        registry.delete(strong_uri)
