@@ -122,7 +122,7 @@ def name_description(name: str, manifest: AnyManifest) -> str:
         "strong": "is taken apart into one class module a class",
         "weak": "is weak on some class; `patchbay diagnose` says on which",
         "class_module": "scores one class, and can patch a weak model's score for it",
-        "patched": "is a weak model with class modules plugged in; it holds no weights of its own",
+        "patched": "joins a weak model and class modules; it holds no weights of its own",
     }[manifest.kind]
     uri = f"models:/{name}/VERSION"
     commands = {
@@ -134,7 +134,7 @@ def name_description(name: str, manifest: AnyManifest) -> str:
         "class_module": [f"patchbay patch WEAK --with {uri} --name NAME --data DATA"],
         "patched": [
             f"patchbay evaluate {uri} --data DATA",
-            f"patchbay promote {uri} --alias champion --data D",
+            f"patchbay promote {uri} --alias champion --data DATA",
             f"patchbay serve models:/{name}@champion",
         ],
     }[manifest.kind]
