@@ -217,7 +217,7 @@ def test_one_version_with_broken_tags_does_not_hide_the_others(
     client.set_model_version_tag(fresh_name, "1", "patchbay.metrics", "{}")
 
 
-@pytest.mark.parametrize("source", ["{folder}", "file://{folder}", "models:/{name}/1", "/etc"])
+@pytest.mark.parametrize("source", ["{folder}", "file://{folder}", "/etc"])
 def test_a_version_whose_source_is_no_logged_model_is_refused(
     registry: Registry,
     client: MlflowClient,
@@ -233,7 +233,23 @@ def test_a_version_whose_source_is_no_logged_model_is_refused(
     with pytest.raises(BundleError, match=r"expected a source of the form models:/m-"):
         registry.load(f"models:/{fresh_name}/2")
     assert f"models:/{fresh_name}/2" not in {version.uri for version in registry.versions()}
+    copy = f"models:/{fresh_name}/2"  # what MLflow copies leads to the same
+    client.create_registered_model(f"{fresh_name}-copy")
+    client.create_model_version(f"{fresh_name}-copy", copy, tags=good.tags)
+    with pytest.raises(BundleError, match=r"expected a source of the form models:/m-"):
+        registry.load(f"models:/{fresh_name}-copy/1")
     assert registry.load(uri).version.uri == uri
+
+
+def test_a_copy_of_another_model_than_it_says_is_refused(
+    registry: Registry, client: MlflowClient, uri: str, fresh_name: str
+) -> None:
+    other = registry.find(registry.add_classifier(make_trained(fresh_name, seed=9)))
+    tags = client.get_model_version(fresh_name, str(other.version)).tags
+    client.create_registered_model(f"{fresh_name}-copy")
+    client.create_model_version(f"{fresh_name}-copy", uri, tags=tags)
+    with pytest.raises(BundleError, match="is another model now"):
+        registry.load(f"models:/{fresh_name}-copy/1")
 
 
 def test_a_model_of_somebody_else_is_left_alone(
