@@ -24,6 +24,8 @@ _VAGUE_CODES = ("BAD_REQUEST", "INTERNAL_ERROR")
 _TRANSIENT_TEXT = re.compile(
     # Two wrote the same row at once; the second finds it the next time (a run's data set).
     r"UNIQUE constraint failed|UniqueViolation|duplicate key value|Duplicate entry"
+    # One took a tag away as another was setting it.
+    r"|expected to (update|delete) \d+ row"
     # MLflow's own three attempts at the next version of a name that many register.
     r"|Giving up after \d+ attempts"
     r"|database is locked|deadlock detected|could not serialize access"

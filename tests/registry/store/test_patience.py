@@ -12,6 +12,7 @@ import sqlalchemy
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import (
+    BAD_REQUEST,
     RESOURCE_ALREADY_EXISTS,
     RESOURCE_DOES_NOT_EXIST,
     TEMPORARILY_UNAVAILABLE,
@@ -46,6 +47,15 @@ class Busy:
 
 def test_what_passes_is_tried_again() -> None:
     assert persist(Busy(failures=5), "it") == 6
+
+
+def test_a_tag_that_another_took_away_meanwhile_is_set_again() -> None:
+    lost = MlflowException(
+        "UPDATE statement on table 'registered_model_tags' expected to update 1 row(s); "
+        "0 were matched.",
+        error_code=BAD_REQUEST,
+    )
+    assert persist(Busy(failures=1, error=lost), "it") == 2
 
 
 def test_what_does_not_pass_is_tried_six_times() -> None:
