@@ -107,7 +107,6 @@ class Aliases:
             AddressError: if the name or the alias is not a legal one.
             NotFoundError: if there is no such name.
         """
-        require_there(self._store, require_name(name))
         return version_behind(self._store, require_name(name), require_alias(alias))
 
     @wrapped_errors("the registry")

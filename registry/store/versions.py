@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeVar
 
 from registry.bundles.manifest import Kind
 from registry.errors import AddressError, BundleError, NotFoundError, RegistryError
@@ -26,6 +26,8 @@ from registry.version import (
 )
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _MAX_DESCRIPTION_LENGTH = 5000  # MLflow's own limit
 _COPIED = re.compile(r"models:/(?P<name>[^/@]+)/(?P<version>[1-9]\d{0,8})")
@@ -176,14 +178,10 @@ def require_free_name(store: Store, name: str, kind: str) -> None:
     Raises:
         RegistryError: if there are such.
     """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        held = store.client.get_registered_model(name).tags.get(f"{TAG_PREFIX}kind")
-    except MlflowException as error:
-        if error_code(error) not in _MISSING:
-            raise
+    entry = _if_there(lambda: store.client.get_registered_model(name))
+    if entry is None:
         return
+    held = entry.tags.get(f"{TAG_PREFIX}kind")
     if held != kind:
         raise RegistryError(
             f"the name {name!r} belongs to models of kind {held or 'unknown'}, this one is "
@@ -191,28 +189,27 @@ def require_free_name(store: Store, name: str, kind: str) -> None:
         )
 
 
-def require_there(store: Store, name: str) -> None:
-    """Refuse a name that is not registered; the message lists what is.
+def require_there(store: Store, name: str) -> Any:
+    """Refuse a name that is not registered; gives MLflow's entry of one that is.
 
     Raises:
-        NotFoundError: if it is not.
+        NotFoundError: if it is not; the message lists what is.
     """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        store.client.get_registered_model(name)
-    except MlflowException as error:
-        if error_code(error) not in _MISSING:
-            raise
-        raise NotFoundError(_what_there_is(store, Address(name, version=1))) from error
+    entry = _if_there(lambda: store.client.get_registered_model(name))
+    if entry is None:
+        raise NotFoundError(_what_there_is(store, Address(name, version=1)))
+    return entry
 
 
 def version_behind(store: Store, name: str, alias: str) -> Version | UnreadVersion | None:
     """The version that an alias of a registered name points at, or None if there is none.
 
     One that can't be read is no error: it is just then that an alias has to be moved.
+
+    Raises:
+        NotFoundError: if the name is not registered.
     """
-    number = store.client.get_registered_model(name).aliases.get(alias)
+    number = require_there(store, name).aliases.get(alias)
     if number is None:
         return None
     try:
@@ -251,19 +248,24 @@ def list_copies(store: Store, version: Version) -> list[UnreadVersion]:
 
 
 def _is_there(store: Store, uri: str) -> bool:
-    from mlflow.exceptions import MlflowException
-
     try:
         address = parse_address(uri)
     except AddressError:
         return False
+    version = str(address.version)
+    return _if_there(lambda: store.client.get_model_version(address.name, version)) is not None
+
+
+def _if_there(get: Callable[[], T]) -> T | None:
+    """What MLflow gives; None where it says that there is no such thing."""
+    from mlflow.exceptions import MlflowException
+
     try:
-        store.client.get_model_version(address.name, str(address.version))
+        return get()
     except MlflowException as error:
         if error_code(error) not in _MISSING:
             raise
-        return False
-    return True
+        return None
 
 
 def keep_name(store: Store, name: str) -> None:
@@ -306,19 +308,15 @@ def _source(store: Store, entry: Any) -> str:
     Raises:
         BundleError: if the original is gone, or is another model than it was.
     """
-    from mlflow.exceptions import MlflowException
-
     source = str(entry.source)
     original = _COPIED.fullmatch(source)
     if original is None or not is_ours(entry.tags):
         return source
     here = f"models:/{entry.name}/{entry.version}"
-    try:
-        found = store.client.get_model_version(original["name"], original["version"])
-    except MlflowException as error:
-        if error_code(error) not in _MISSING:
-            raise
-        raise BundleError(f"{here} is a copy of {source}, which is gone") from error
+    name, version = original["name"], original["version"]
+    found = _if_there(lambda: store.client.get_model_version(name, version))
+    if found is None:
+        raise BundleError(f"{here} is a copy of {source}, which is gone")
     if found.tags.get(f"{TAG_PREFIX}digest") != entry.tags.get(f"{TAG_PREFIX}digest"):
         raise BundleError(f"{here} is a copy of {source}, which is another model now")
     return str(found.source)
