@@ -226,12 +226,16 @@ def set_alias(store: Store, version: Version, alias: str) -> None:
 
 
 def list_bereft(store: Store, version: Version) -> list[Version]:
-    """Versions made from these bytes at an address where nothing is any more: it was renamed."""
+    """Versions made from these bytes at an address where nothing is any more: it was renamed.
+
+    Only those made after it: what an archive brought before may have been made from its equal.
+    """
     found, _ = _listed(store, f"tags.`{TAG_PREFIX}parent_digests` LIKE '%{version.digest}%'")
     return [
         one
         for one in found
-        if any(
+        if one.created >= version.created
+        and any(
             digest == version.digest and uri != version.uri and not _is_there(store, uri)
             for uri, digest in zip(one.parents, one.parent_digests, strict=False)
         )

@@ -215,3 +215,18 @@ def test_a_part_whose_name_was_changed_is_protected_all_the_same(
     client_of(registry).rename_registered_model(f"{fresh_name}-renamed", fresh_name)
     with pytest.raises(InUseError, match=f"{strong_uri} is part of .*{first}"):
         registry.delete(strong_uri)
+
+
+def test_the_equal_of_what_an_archive_s_modules_were_made_from_is_not_their_part(
+    registry: Registry, fresh_name: str, tmp_path: Path
+) -> None:
+    elsewhere = Registry.open(tmp_path / "elsewhere")
+    strong = make_trained(fresh_name)
+    strong_uri = elsewhere.add_classifier(strong)
+    record = make_decomposition(fresh_name, strong.classifier)
+    module_uri, *_ = elsewhere.add_decomposition(record, strong_uri=strong_uri)
+    elsewhere.exchange.export_archive(module_uri, tmp_path / "archive")
+    registry.exchange.import_archive(tmp_path / "archive")
+    equal = registry.add_classifier(make_trained(f"{fresh_name}-equal"))
+    assert registry.find(equal).digest == elsewhere.find(strong_uri).digest
+    registry.delete(equal)
