@@ -20,8 +20,8 @@ import httpx
 import psutil  # type: ignore[import-untyped]
 
 from serving.errors import LaunchError
+from serving.residency.state import LOADING
 from serving.settings import PREFIX, Settings
-from serving.state import LOADING
 
 logger = logging.getLogger(__name__)
 

@@ -10,12 +10,12 @@ os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 
 import bentoml
 
-from serving.app import create_app
 from serving.errors import SettingsError
-from serving.loading import start_loading
-from serving.readiness import Readiness
+from serving.residency.loading import start_loading
+from serving.residency.state import LOADING, ServiceState
+from serving.routes.app import create_app
+from serving.routes.readiness import Readiness
 from serving.settings import Settings
-from serving.state import LOADING, ServiceState
 from serving.telemetry import Telemetry
 
 

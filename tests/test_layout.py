@@ -43,7 +43,7 @@ def sources(package: str) -> list[Path]:
 def test_every_way_of_importing_is_seen() -> None:
     source = (
         "import registry\n"
-        "def f():\n    from serving.engine import Engine\n"
+        "def f():\n    from serving.engine.engine import Engine\n"
         "if True:\n    import benchmarks.search.stages as b, os\n"
         "from . import patchbay\n"
     )

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modularizer.errors import DataError
-from serving.arrays import HEAD_BYTES, NpyLayout, npy_layout
+from serving.decoding.arrays import HEAD_BYTES, NpyLayout, npy_layout
 from serving.errors import RequestError
 
 ARRAY_SUFFIXES = frozenset({".npy", ".npz"})

@@ -31,8 +31,8 @@ from modularizer.records import (
     TrainedClassifier,
 )
 from registry.registry import Registry
-from serving.engine import Engine
-from serving.executor import SequentialExecutor
+from serving.engine.engine import Engine
+from serving.engine.executor import SequentialExecutor
 from serving.protocol import ModelIdentity
 
 GREY = Preprocessing(size=(8, 8), channels=1, mean=(0.5,), std=(0.25,))

@@ -13,12 +13,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from serving.answers import error_answer, json_answer
-from serving.body import read_files
+from serving.decoding.images import ImageLimits, decode_images
 from serving.errors import RequestError
-from serving.images import ImageLimits, decode_images
 from serving.protocol import PredictResponse
-from serving.state import ServiceState
+from serving.residency.state import ServiceState
+from serving.routes.answers import error_answer, json_answer
+from serving.routes.body import read_files
 from serving.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import logging
 from threading import Thread
 
 from serving.errors import ModelError, ServingError
-from serving.state import ServiceState
+from serving.residency.state import ServiceState
 from serving.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
@@ -52,9 +52,9 @@ def _load(state: ServiceState, telemetry: Telemetry) -> None:
         )
     import torch  # here, not above: it takes seconds, and the process should answer before
 
-    from serving.engine import Engine
-    from serving.executor import choose_executor
-    from serving.model_source import load_model
+    from serving.engine.engine import Engine
+    from serving.engine.executor import choose_executor
+    from serving.residency.model_source import load_model
 
     torch.set_num_threads(settings.threads)
     executor = choose_executor(settings.device)

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from modularizer.assembly.patched import PatchedClassifier, PatchedScores
 from modularizer.preprocessing import as_tensor
+from serving.engine.executor import Executor
 from serving.errors import NonFiniteScoresError
-from serving.executor import Executor
 from serving.protocol import ModelIdentity, Prediction
 
 # Pixels turned into floats at once: 4 M take 50 MB with three channels.

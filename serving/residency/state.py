@@ -8,7 +8,7 @@ from serving.errors import NotReadyError
 from serving.settings import Settings
 
 if TYPE_CHECKING:  # torch takes seconds to import: /livez answers before it is there
-    from serving.engine import Engine
+    from serving.engine.engine import Engine
 
 LOADING = "loading"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.answers import error_answer, json_answer
 from serving.errors import NotReadyError
 from serving.protocol import ReadyResponse
-from serving.state import ServiceState
+from serving.residency.state import ServiceState
+from serving.routes.answers import error_answer, json_answer
 
 
 class Readiness:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from serving.engine.executor import SequentialExecutor, StreamExecutor, choose_executor
 from serving.errors import SettingsError
-from serving.executor import SequentialExecutor, StreamExecutor, choose_executor
 from tests.serving.samples import make_patched, random_images
 
 NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serving.app import create_app
-from serving.readiness import Readiness
+from serving.residency.state import ServiceState
+from serving.routes.app import create_app
+from serving.routes.readiness import Readiness
 from serving.settings import Settings
-from serving.state import ServiceState
 from serving.telemetry import Telemetry
 from tests.serving.samples import encode, make_engine, npy_bytes, random_images
 

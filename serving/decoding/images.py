@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from modularizer.datasets.pixels import pixels_as_seen
-from serving.arrays import MAGIC as NPY_MAGIC
-from serving.arrays import images_from_npy
+from serving.decoding.arrays import MAGIC as NPY_MAGIC
+from serving.decoding.arrays import images_from_npy
 from serving.errors import (
     EmptyBodyError,
     ImageError,

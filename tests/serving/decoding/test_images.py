@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from serving.decoding.images import ImageLimits, decode_images
 from serving.errors import (
     EmptyBodyError,
     InvalidImageError,
@@ -17,7 +18,6 @@ from serving.errors import (
     TooManyPixelsError,
     UnsupportedFormatError,
 )
-from serving.images import ImageLimits, decode_images
 from tests.serving.samples import encode, npy_bytes, random_images
 
 LIMITS = ImageLimits(max_images=10, max_pixels=10_000, max_request_pixels=30_000)

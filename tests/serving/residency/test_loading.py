@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from serving.errors import NotReadyError
-from serving.loading import load_into, start_loading
+from serving.residency.loading import load_into, start_loading
+from serving.residency.state import ServiceState
 from serving.settings import Settings
-from serving.state import ServiceState
 from serving.telemetry import Telemetry
 from tests.serving.samples import random_images
 
@@ -51,7 +51,7 @@ def test_an_error_that_nobody_expected_is_a_reason_too(monkeypatch: pytest.Monke
     def fail(uri: str) -> None:
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr("serving.model_source.load_model", fail)
+    monkeypatch.setattr("serving.residency.model_source.load_model", fail)
     code, message = reason_for(Settings(model_uri="models:/served/1", device="cpu"))
     assert (code, message) == (
         "load_failed",

@@ -60,7 +60,7 @@ def test_large_images_are_prepared_in_parts(monkeypatch: pytest.MonkeyPatch) -> 
     engine = make_engine()
     images = list(random_images(5, 8, 8, 1))
     expected = engine.answer(images)
-    monkeypatch.setattr("serving.engine._PIXELS_AT_ONCE", 128)
+    monkeypatch.setattr("serving.engine.engine._PIXELS_AT_ONCE", 128)
     sizes: list[int] = []
     prepare = PatchedClassifier.prepare
 

@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 
-from serving.arrays import images_from_npy
+from serving.decoding.arrays import images_from_npy
 from serving.errors import InvalidArrayError, TooManyPixelsError
 from tests.serving.samples import npy_bytes, random_images
 

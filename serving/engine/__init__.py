@@ -1,0 +1,1 @@
+"""Images to answers: batches, networks, scores."""
