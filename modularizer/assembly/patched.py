@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,6 +91,23 @@ class PatchedClassifier(nn.Module):
     def branches(self) -> tuple[Branch, ...]:
         """The networks to run on each image: the weak one, then each patch's, in patch order."""
         return (self.weak, *(patch.class_module for patch in self.patches))
+
+    def only(self, class_names: Collection[str]) -> PatchedClassifier:
+        """The same model with some of its patches; the networks are shared, not copied.
+
+        Args:
+            class_names: whose patches stay, at least one.
+
+        Raises:
+            PatchError: if a class has no patch here, or none is given.
+        """
+        patched = [patch.class_name for patch in self.patches]
+        for name in class_names:
+            if name not in patched:
+                raise PatchError(f"there is no patch for {name!r}; there are {', '.join(patched)}")
+        chosen = [index for index, name in enumerate(patched) if name in class_names]
+        fusion = self.fusion.for_patches(chosen)
+        return PatchedClassifier(self.weak, [self.patches[i] for i in chosen], fusion)
 
     def prepare(self, images: Tensor) -> list[Tensor]:
         """Each branch's own input for uint8 images (N, H, W, C); equal preparations are shared."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field
@@ -25,6 +25,11 @@ class Stacking(WeakSide):
 
     kind: Literal["stack"] = "stack"
     weak_weights: Annotated[tuple[FiniteFloat, ...], Field(min_length=1, max_length=10_000)]
+
+    def for_patches(self, chosen: Sequence[int]) -> Self:
+        """The same rule, with the weights of these patches alone; as in `WeakSide`."""
+        weights = tuple(self.weak_weights[index] for index in chosen)
+        return self.model_copy(update={"weak_weights": weights})
 
     def combine(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field
 from torch import Tensor
@@ -22,6 +22,14 @@ class WeakSide(Stored):
 
     temperature: Annotated[PositiveFloat, Field(le=1e6)] = 1.0
     renormalise: bool = False
+
+    def for_patches(self, chosen: Sequence[int]) -> Self:
+        """The same rule where only some of the patches are plugged in.
+
+        Args:
+            chosen: their places in patch order.
+        """
+        return self
 
     def logits(self, weak_logits: Tensor, patched: Sequence[int]) -> Tensor:
         """Logits whose softmax is the weak side: (N, classes), of the same shape and dtype.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ from torch import nn
 from modularizer.architectures.simcnn import simcnn
 from modularizer.architectures.spec import ArchitectureSpec
 from modularizer.assembly.calibration import Calibration
+from modularizer.assembly.calibrations.fitted import FittedCalibration
 from modularizer.assembly.calibrations.minmax import MinMaxCalibration
 from modularizer.assembly.calibrations.raw import NoCalibration
 from modularizer.assembly.class_module import ClassModule
 from modularizer.assembly.composed import ComposedClassifier
+from modularizer.assembly.fusions.stacking import Stacking
 from modularizer.assembly.patched import Patch, PatchedClassifier
 from modularizer.classifier import Classifier, predict
 from modularizer.errors import PatchError
@@ -188,3 +191,32 @@ def test_a_composed_classifier_has_each_module_s_score_in_its_own_column() -> No
     assert composed.class_names == ("6", "7", "8")
     for column, one in zip(scores.T, modules, strict=True):
         np.testing.assert_array_equal(column, predict(one, images))
+
+
+@pytest.mark.parametrize("chosen", [("9",), ("9", "cat"), ("cat", "6", "9")])
+def test_some_of_its_patches_alone_are_as_if_there_were_no_others(chosen: tuple[str, ...]) -> None:
+    calibration = FittedCalibration(scale=3.0, shift=-0.5)
+    weights = {"cat": 0.2, "6": 0.9, "9": -0.4}
+    patches = {
+        name: patch(name, calibration=calibration, seed=seed)
+        for seed, name in enumerate(weights, start=1)
+    }
+
+    def stacked(names: Sequence[str]) -> PatchedClassifier:
+        fusion = Stacking(
+            temperature=1.7, renormalise=True, weak_weights=tuple(weights[n] for n in names)
+        )
+        return PatchedClassifier(weak(), [patches[n] for n in names], fusion).eval()
+
+    whole, images = stacked(list(weights)), pixels(9, 8, 8, 1)
+    some = whole.only(chosen)
+    expected = stacked([name for name in weights if name in chosen])
+    np.testing.assert_array_equal(predict(some, images), predict(expected, images))
+    assert {id(p) for p in some.parameters()} <= {id(p) for p in whole.parameters()}
+
+
+@pytest.mark.parametrize("chosen", [["cat", "dog"], ["7"], []])
+def test_what_is_no_patch_of_its_own_can_not_be_chosen(chosen: list[str]) -> None:
+    model = PatchedClassifier(weak(), [patch("cat"), patch("6")])
+    with pytest.raises(PatchError, match=r"there are cat, 6|at least one"):
+        model.only(chosen)
