@@ -21,7 +21,7 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Preprocessing(BaseModel):
-    """From uint8 pixels of any size to a network's input; each network carries its own.
+    """From pixels of any size to a network's input; each network carries its own.
 
     Attributes:
         size: (height, width) in pixels of the network's input.
@@ -77,7 +77,7 @@ class Preprocessing(BaseModel):
         resized (bilinear, antialiased).
 
         Args:
-            images: uint8, (N, H, W, C), C is 1 or 3, any device.
+            images: (N, H, W, C), C is 1 or 3, any device: uint8, or float32 on the scale 0-1.
 
         Returns:
             float32, (N, channels, *size), normalised, on the same device.
@@ -85,12 +85,15 @@ class Preprocessing(BaseModel):
         Raises:
             DataError: if dtype or shape is another.
         """
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
+        known = images.dtype in (torch.uint8, torch.float32)
+        if not known or images.ndim != 4 or images.shape[3] not in (1, 3):
             raise DataError(
-                "expected uint8 images of shape (N, height, width, 1 or 3), found "
+                "expected uint8 or float32 images of shape (N, height, width, 1 or 3), found "
                 f"{images.dtype} of shape {tuple(images.shape)}"
             )
-        pixels = images.permute(0, 3, 1, 2).to(torch.float32) / 255
+        pixels = images.permute(0, 3, 1, 2)
+        if images.dtype == torch.uint8:
+            pixels = pixels.to(torch.float32) / 255
         if pixels.shape[1] > self.channels:
             luma = torch.tensor(_LUMA, device=pixels.device).view(1, 3, 1, 1)
             pixels = (pixels * luma).sum(dim=1, keepdim=True)
@@ -103,6 +106,8 @@ class Preprocessing(BaseModel):
         return (pixels - mean) / std
 
 
-def as_tensor(images: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
+def as_tensor(
+    images: NDArray[np.uint8] | NDArray[np.float32], device: torch.device | str = "cpu"
+) -> Tensor:
     """Pixels as a tensor on ``device``, same shape and dtype (copied if they are read-only)."""
     return torch.from_numpy(images if images.flags.writeable else images.copy()).to(device)

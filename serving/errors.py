@@ -142,6 +142,38 @@ class TooManyImagesError(ImageError):
     code = "too_many_images"
 
 
+class BadQueryError(RequestError):
+    """A parameter behind the question mark is unknown, or has a value that can't be used."""
+
+    code = "bad_query"
+
+
+class UnknownPatchError(RequestError):
+    """A patch was asked for that the model doesn't have."""
+
+    status = 422
+    code = "unknown_patch"
+
+
+class DeadlineError(RequestError):
+    """The answer was not there in the time that the request, or the service, allows."""
+
+    status = 504
+    code = "deadline_exceeded"
+
+
+class BusyError(RequestError):
+    """There is as much work as the service lets in at a time."""
+
+    status = 503
+    code = "busy"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """When it's worth asking again."""
+        return {"Retry-After": "1"}
+
+
 class NonFiniteScoresError(RequestError):
     """The model gave NaN or infinity for one of the images."""
 

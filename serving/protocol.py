@@ -27,6 +27,26 @@ class ModelIdentity(_Message):
     version: int
 
 
+class PatchExplanation(_Message):
+    """What one patch did to one answer.
+
+    Attributes:
+        patch: the class that it patches.
+        module: the class module's address.
+        module_score: what the class module gave, uncalibrated.
+        weak_score: the weak model's probability of the class.
+        score: the class's score with all patches of the request.
+        without: the label that the answer would have without this one patch.
+    """
+
+    patch: str
+    module: str
+    module_score: FiniteFloat
+    weak_score: FiniteFloat
+    score: FiniteFloat
+    without: str
+
+
 class Prediction(_Message):
     """What the patched model says of one image, and the weak one beside it.
 
@@ -36,6 +56,7 @@ class Prediction(_Message):
         weak_label: the class that the weak model alone would have given.
         weak_scores: its probabilities by class name; they sum to 1.
         changed_by: the classes whose patches moved the answer; empty if it did not move.
+        explanations: one for each patch that was asked, where the request wants them.
     """
 
     label: str
@@ -43,12 +64,20 @@ class Prediction(_Message):
     weak_label: str
     weak_scores: dict[str, FiniteFloat]
     changed_by: tuple[str, ...]
+    explanations: tuple[PatchExplanation, ...] | None = None
 
 
 class PredictResponse(_Message):
-    """The answer of ``POST /predict``: a prediction for each image, in the order sent."""
+    """The answer of ``POST /predict``: a prediction for each image, in the order sent.
+
+    Attributes:
+        model: which version answers.
+        patches: the classes whose patches were plugged in.
+        predictions: one for each image.
+    """
 
     model: ModelIdentity
+    patches: tuple[str, ...]
     predictions: tuple[Prediction, ...]
 
 

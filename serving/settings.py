@@ -25,7 +25,13 @@ class Settings(BaseModel):
         device: where the networks run; ``auto`` takes CUDA where there is a device.
         threads: threads that one operation of a network may use.
         decode_threads: images decoded at the same time.
-        batch_size: images that go through the networks at once.
+        batch_size: images that go through the networks at once, of one or several requests.
+        batch_wait_ms: how long a batch that is not full waits for more; 0 is not at all.
+        queue_images: images let in at a time, of all requests together; past it, requests are
+            refused, but for one that is alone.
+        queue_bytes: of the bodies of all requests together, the same.
+        deadline_seconds: how long an answer may take, from the request's first byte; a request
+            can ask for less.
         max_body_bytes: of one request.
         max_images: of one request.
         max_pixels: of one image, before it is decoded.
@@ -41,6 +47,10 @@ class Settings(BaseModel):
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     decode_threads: Annotated[int, Field(ge=1, le=64)] = 2
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 64
+    batch_wait_ms: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = 0.0
+    queue_images: Count = 256
+    queue_bytes: Count = 256 * 1024 * 1024
+    deadline_seconds: Seconds = 30.0
     max_body_bytes: Count = 32 * 1024 * 1024
     max_images: Count = 1000
     max_pixels: Count = 16 * 1024 * 1024

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from serving.protocol import Prediction
 
+if TYPE_CHECKING:  # torch takes seconds to import: /livez answers before it is there
+    from serving.engine.batcher import BatchReport
+
+_IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -40,9 +45,17 @@ class Telemetry:
         )
         self.seconds = Histogram(
             "patchbay_stage_seconds",
-            "Seconds a request spends by stage: read, decode, wait, run, answer.",
+            "Seconds by stage: read, decode, wait and answer of a request, "
+            "weak and patches of a batch.",
             ["stage"],
             buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.batch_images = Histogram(
+            "patchbay_batch_images",
+            "Images of a batch, by why it began: full, waited (long enough), at_once.",
+            ["reason"],
+            buckets=_IMAGES,
             registry=self.registry,
         )
 
@@ -57,8 +70,17 @@ class Telemetry:
             for patch in prediction.changed_by:
                 self.changed.labels(patch).inc()
 
+    def count_batch(self, report: BatchReport) -> None:
+        """A batch went through the networks."""
+        self.batch_images.labels(report.reason.value).observe(report.images)
+        for seconds in report.waited_seconds:
+            self.observe("wait", seconds)
+        self.observe("weak", report.weak_seconds)
+        if report.patches_seconds:
+            self.observe("patches", report.patches_seconds)
+
     def observe(self, stage: str, seconds: float) -> None:
-        """A stage took that long for one request."""
+        """A stage took that long for one request or batch."""
         self.seconds.labels(stage).observe(seconds)
 
     @contextmanager

@@ -1,61 +1,37 @@
-"""A loaded patched model that answers: prepare, run, combine, explain."""
+"""A loaded patched model that answers: prepare, run, combine."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from time import perf_counter
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from modularizer.assembly.patched import PatchedClassifier, PatchedScores
-from modularizer.preprocessing import as_tensor
-from serving.engine.executor import Executor
-from serving.errors import NonFiniteScoresError
-from serving.protocol import ModelIdentity, Prediction
+from modularizer.assembly.patched import PatchedClassifier
+from modularizer.preprocessing import Preprocessing, as_tensor
+from serving.engine.answers import Answers, joined
+from serving.engine.executor import BranchTimer, Executor, ignore_time
+from serving.engine.prepared import Ask, Image, Prepared, alike
+from serving.errors import UnknownPatchError
+from serving.protocol import ModelIdentity
 
-# Pixels turned into floats at once: 4 M take 50 MB with three channels.
-_PIXELS_AT_ONCE = 4 * 1024 * 1024
-
-StageObserver = Callable[[str, float], None]
-
-
-@dataclass(frozen=True)
-class PreparedItems:
-    """Images of a request as the branches take them.
-
-    Attributes:
-        inputs: for each branch float32 (N, channels, height, width), on the engine's device.
-    """
-
-    inputs: tuple[Tensor, ...]
-
-    def __len__(self) -> int:
-        return len(self.inputs[0])
-
-    def slice(self, start: int, stop: int) -> list[Tensor]:
-        """Each branch's input for the images ``start`` up to ``stop``."""
-        return [x[start:stop] for x in self.inputs]
+_MOST_VARIANTS = 128
 
 
 class Engine:
     """Answers for one patched model version, on one device.
 
-    `prepare` may run in any thread. The networks run in one thread, the engine's own, one
-    batch after the other: `submit` is where requests queue, and where batches across requests
-    would be formed.
+    `prepare` may run in any thread; `run` in one at a time, as the batcher does it.
 
     Args:
         model: taken over: moved to the executor's device and set to evaluation.
         identity: what the answers name as their model.
         executor: how the branches run.
-        batch_size: images that go through the networks at once; bounds the memory.
-        observe: called with a stage's name ("wait", "run") and its seconds.
+        modules: the addresses of the class modules, in patch order.
     """
 
     def __init__(
@@ -64,121 +40,193 @@ class Engine:
         *,
         identity: ModelIdentity,
         executor: Executor,
-        batch_size: int = 64,
-        observe: StageObserver = lambda stage, seconds: None,
+        modules: Sequence[str],
     ) -> None:
         self.model = model.to(executor.device).eval().requires_grad_(requires_grad=False)
         self.identity = identity
         self.executor = executor
-        self.batch_size = batch_size
-        self._observe = observe
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="patchbay-engine")
+        self.class_names = model.class_names
+        self.patches = tuple(patch.class_name for patch in model.patches)
+        self.modules = tuple(modules)
+        self._variant = lru_cache(_MOST_VARIANTS)(self._make_variant)
 
-    def prepare(self, images: Sequence[NDArray[np.uint8]]) -> PreparedItems:
-        """Bring images of any sizes to what each branch takes; images of one shape together.
+    def ask(self, patches: Sequence[str] | None = None, *, explain: bool = False) -> Ask:
+        """What to want of images.
 
         Args:
-            images: at least one, uint8 (H, W, 1 or 3) each.
+            patches: the classes whose patches are plugged in; None for all, none for the weak
+                model alone. Naming one twice is naming it once.
+            explain: whether to find what the answer would be without each of them.
+
+        Raises:
+            UnknownPatchError: if a class has no patch here; says which have one.
         """
-        prepared: list[Sequence[Tensor]] = []
+        if patches is None:
+            return Ask(tuple(range(len(self.patches))), explain)
+        for name in patches:
+            if name not in self.patches:
+                raise UnknownPatchError(
+                    f"{self.identity.uri} has no patch for {name!r}; it has "
+                    f"{', '.join(self.patches)} (patches=none asks the weak model alone)"
+                )
+        chosen = (index for index, name in enumerate(self.patches) if name in patches)
+        return Ask(tuple(chosen), explain)
+
+    def prepare(self, images: Sequence[Image], ask: Ask) -> Prepared:
+        """Bring images of any sizes to what each network that is asked takes.
+
+        Args:
+            images: at least one, (H, W, 1 or 3) each: uint8, or float32 on the scale 0-1.
+            ask: what is wanted of them.
+        """
+        wanted = [branch.preprocessing for branch in self._branches(ask.patches)]
+        parts: dict[Preprocessing, list[Tensor]] = {one: [] for one in wanted}
         order: list[int] = []
         with torch.inference_mode():
-            for indices in self._alike(images):
-                stack = as_tensor(np.stack([images[i] for i in indices]), self.executor.device)
-                prepared.append(self.model.prepare(stack))
+            for indices in alike(images):
+                # Of one image, too: how views lie in memory would show in the last bits of sums.
+                pixels: NDArray[Any] = np.stack([images[i] for i in indices])
+                stack = as_tensor(pixels, self.executor.device)
+                for preprocessing, found in parts.items():
+                    found.append(preprocessing.prepare(stack))
                 order += indices
-            back = torch.from_numpy(np.argsort(order)).to(self.executor.device)
-            together = tuple(torch.cat(parts)[back] for parts in zip(*prepared, strict=True))
-        return PreparedItems(together)
+            whole = {one: _in_order(found, order) for one, found in parts.items()}
+        return Prepared(ask, tuple(whole[one] for one in wanted))
 
-    def run(self, items: PreparedItems) -> list[Prediction]:
-        """Answer for prepared images, in this thread.
+    def run(self, parts: Sequence[Prepared], *, timed: BranchTimer = ignore_time) -> list[Answers]:
+        """Answer for several requests' images at once, in this thread.
 
-        Raises:
-            NonFiniteScoresError: if a score is NaN or infinite.
+        The weak model and each patch that anyone asks run once, on the images that need them.
+
+        Args:
+            parts: prepared by this engine.
+            timed: told of each network that ran, by its place, the weak one first, the seconds.
+
+        Returns:
+            For each part its answers; scores that are not finite are left for the caller to see.
         """
-        branches = self.model.branches
-        predictions: list[Prediction] = []
+        asked = sorted({place for part in parts for place in part.ask.patches})
+        takers = {place: [p for p in parts if place in p.ask.patches] for place in asked}
+        wanted = [[part.inputs[0] for part in parts]]
+        for place, group in takers.items():
+            wanted.append([part.inputs[1 + part.ask.patches.index(place)] for part in group])
         with torch.inference_mode():
-            for start in range(0, len(items), self.batch_size):
-                inputs = items.slice(start, start + self.batch_size)
-                outputs = self.executor.run(branches, inputs)
-                predictions += self._predictions(self.model.combine(outputs), first=start)
-        return predictions
+            # What networks share, because they prepare alike, they go on sharing.
+            shared = {tuple(map(id, tensors)): tensors for tensors in wanted}
+            together = {key: _together(tensors) for key, tensors in shared.items()}
+            inputs = [together[tuple(map(id, tensors))] for tensors in wanted]
+            logits, *raws = self.executor.run(self._branches(asked), inputs, timed=timed)
+            if all(part.ask == parts[0].ask for part in parts):
+                return _split(self._combine(parts[0].ask, logits, raws), parts)
+            return self._combine_each(parts, takers, logits, raws)
 
-    async def submit(self, items: PreparedItems) -> list[Prediction]:
-        """Answer for prepared images, in the engine's thread; the event loop stays free.
-
-        Raises:
-            NonFiniteScoresError: if a score is NaN or infinite.
-        """
-        asked = perf_counter()
-
-        def work() -> list[Prediction]:
-            began = perf_counter()
-            self._observe("wait", began - asked)
-            try:
-                return self.run(items)
-            finally:
-                self._observe("run", perf_counter() - began)
-
-        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
-
-    def answer(self, images: Sequence[NDArray[np.uint8]]) -> list[Prediction]:
+    def answer(
+        self, images: Sequence[Image], ask: Ask | None = None, *, batch_size: int = 64
+    ) -> Answers:
         """Answer for images of any sizes, in this thread.
 
         Args:
-            images: uint8 (H, W, 1 or 3) each.
-
-        Raises:
-            NonFiniteScoresError: if a score is NaN or infinite.
+            images: at least one, as `prepare` takes them.
+            ask: what is wanted of them; all patches if None.
+            batch_size: images that go through the networks at once; bounds the memory.
         """
-        return self.run(self.prepare(images)) if images else []
+        prepared = self.prepare(images, ask or self.ask())
+        return joined(
+            [
+                self.run([prepared.slice(start, start + batch_size)])[0]
+                for start in range(0, len(prepared), batch_size)
+            ]
+        )
 
     def warm_up(self) -> None:
         """Run once on a black image of the weak model's size: the first run is the slowest."""
         preprocessing = self.model.weak.preprocessing
-        black = np.zeros((*preprocessing.size, preprocessing.channels), np.uint8)
-        try:
-            self.answer([black])
-        except NonFiniteScoresError:
-            return  # of that image; a request with it would say so
+        self.answer([np.zeros((*preprocessing.size, preprocessing.channels), np.uint8)])
 
-    def close(self) -> None:
-        """End the engine's thread; what has been submitted is cancelled."""
-        self._worker.shutdown(wait=False, cancel_futures=True)
+    def _branches(self, places: Sequence[int]) -> list[Any]:
+        _, *class_modules = self.model.branches
+        return [self.model.weak, *(class_modules[place] for place in places)]
 
-    @staticmethod
-    def _alike(images: Sequence[NDArray[np.uint8]]) -> list[list[int]]:
-        """Indices of images of one shape, in groups small enough to be prepared at once."""
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for index, image in enumerate(images):
-            groups.setdefault(image.shape, []).append(index)
-        parts = []
-        for (height, width, _), indices in groups.items():
-            step = max(1, _PIXELS_AT_ONCE // (height * width))
-            parts += [indices[i : i + step] for i in range(0, len(indices), step)]
-        return parts
+    def _combine_each(
+        self,
+        parts: Sequence[Prepared],
+        takers: dict[int, list[Prepared]],
+        logits: Tensor,
+        raws: Sequence[Tensor],
+    ) -> list[Answers]:
+        """The answers where not all requests ask the same."""
+        own_logits = dict(zip(map(id, parts), logits.split([len(p) for p in parts]), strict=True))
+        own_raws = {
+            (id(part), place): rows
+            for (place, group), raw in zip(takers.items(), raws, strict=True)
+            for part, rows in zip(group, raw.split([len(p) for p in group]), strict=True)
+        }
+        answers: dict[int, Answers] = {}
+        for ask in {part.ask: None for part in parts}:
+            group = [part for part in parts if part.ask == ask]
+            found = self._combine(
+                ask,
+                _together([own_logits[id(part)] for part in group]),
+                [_together([own_raws[id(p), place] for p in group]) for place in ask.patches],
+            )
+            answers |= zip(map(id, group), _split(found, group), strict=True)
+        return [answers[id(part)] for part in parts]
 
-    def _predictions(self, both: PatchedScores, *, first: int) -> list[Prediction]:
-        scores, weak_scores = both.scores.cpu().numpy(), both.weak_scores.cpu().numpy()
-        finite = np.isfinite(scores).all(axis=1) & np.isfinite(weak_scores).all(axis=1)
-        if not finite.all():
-            raise NonFiniteScoresError(
-                f"the model {self.identity.uri} gives NaN or infinite scores for image "
-                f"{first + int(finite.argmin()) + 1}"
-            )
-        labels, weak_labels = scores.argmax(axis=1), weak_scores.argmax(axis=1)
-        names = self.model.class_names
-        return [
-            Prediction(
-                label=names[label],
-                scores=dict(zip(names, map(float, row), strict=True)),
-                weak_label=names[weak_label],
-                weak_scores=dict(zip(names, map(float, weak_row), strict=True)),
-                changed_by=self.model.changed_by(weak_label=int(weak_label), label=int(label)),
-            )
-            for label, weak_label, row, weak_row in zip(
-                labels, weak_labels, scores, weak_scores, strict=True
-            )
-        ]
+    def _combine(self, ask: Ask, logits: Tensor, raws: Sequence[Tensor]) -> Answers:
+        scores, weak_scores = self._scores(ask.patches, logits, raws)
+        without = None
+        if ask.explain:
+            labels = [
+                self._scores(
+                    ask.patches[:n] + ask.patches[n + 1 :], logits, [*raws[:n], *raws[n + 1 :]]
+                )[0].argmax(dim=1)
+                for n in range(len(raws))
+            ]
+            without = torch.stack(labels, dim=1) if labels else logits.new_zeros(len(logits), 0)
+        raw = torch.stack(list(raws), dim=1) if raws else logits.new_zeros(len(logits), 0)
+        return Answers(
+            self.class_names,
+            tuple(self.patches[place] for place in ask.patches),
+            scores.cpu().numpy(),
+            weak_scores.cpu().numpy(),
+            raw.cpu().numpy(),
+            None if without is None else without.long().cpu().numpy(),
+        )
+
+    def _scores(
+        self, patches: tuple[int, ...], logits: Tensor, raws: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Scores with these patches plugged in, and the weak model's, (N, classes) each."""
+        variant = self._variant(patches)
+        if variant is None:
+            weak_scores = torch.softmax(logits, dim=1)
+            return weak_scores, weak_scores
+        both = variant.combine([logits, *raws])
+        return both.scores, both.weak_scores
+
+    def _make_variant(self, patches: tuple[int, ...]) -> PatchedClassifier | None:
+        """The model with some of its patches; None without any."""
+        return self.model.only([self.patches[place] for place in patches]) if patches else None
+
+
+def _in_order(parts: Sequence[Tensor], order: Sequence[int]) -> Tensor:
+    """Rows of all parts, back in the order that ``order`` was taken from."""
+    together = _together(parts)
+    if len(parts) == 1:
+        return together
+    return together[torch.from_numpy(np.argsort(order)).to(together.device)]
+
+
+def _together(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
+def _split(answers: Answers, parts: Sequence[Prepared]) -> list[Answers]:
+    """Rows of each part, in turn."""
+    if len(parts) == 1:
+        return [answers]
+    found, start = [], 0
+    for part in parts:
+        found.append(answers.rows(start, start + len(part)))
+        start += len(part)
+    return found

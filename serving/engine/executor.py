@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from serving.errors import SettingsError
+
+BranchTimer = Callable[[int, float], None]
+"""Told of a network that ran: its place among the branches, and seconds."""
+
+
+def ignore_time(place: int, seconds: float) -> None:
+    """Tell nobody."""
 
 
 class RunnableBranch(Protocol):
@@ -27,12 +35,19 @@ class Executor(Protocol):
         """Where the branches and their inputs have to be."""
         ...
 
-    def run(self, branches: Sequence[RunnableBranch], inputs: Sequence[Tensor]) -> list[Tensor]:
+    def run(
+        self,
+        branches: Sequence[RunnableBranch],
+        inputs: Sequence[Tensor],
+        *,
+        timed: BranchTimer = ignore_time,
+    ) -> list[Tensor]:
         """What each branch gives for its input, in branch order.
 
         Args:
             branches: their networks on ``device``.
-            inputs: as many, float32 (N, channels, height, width), on ``device``.
+            inputs: as many, float32 (N, channels, height, width), on ``device``; N may differ.
+            timed: told how long each of them took.
         """
         ...
 
@@ -43,9 +58,20 @@ class SequentialExecutor:
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
 
-    def run(self, branches: Sequence[RunnableBranch], inputs: Sequence[Tensor]) -> list[Tensor]:
+    def run(
+        self,
+        branches: Sequence[RunnableBranch],
+        inputs: Sequence[Tensor],
+        *,
+        timed: BranchTimer = ignore_time,
+    ) -> list[Tensor]:
         """What each branch gives for its input, in branch order."""
-        return [branch.run(x) for branch, x in zip(branches, inputs, strict=True)]
+        outputs = []
+        for place, (branch, x) in enumerate(zip(branches, inputs, strict=True)):
+            began = perf_counter()
+            outputs.append(branch.run(x))
+            timed(place, perf_counter() - began)
+        return outputs
 
 
 class StreamExecutor:
@@ -58,20 +84,34 @@ class StreamExecutor:
         self.device = torch.device(device)
         self._streams: list[torch.cuda.Stream] = []
 
-    def run(self, branches: Sequence[RunnableBranch], inputs: Sequence[Tensor]) -> list[Tensor]:
-        """What each branch gives for its input, in branch order."""
+    def run(
+        self,
+        branches: Sequence[RunnableBranch],
+        inputs: Sequence[Tensor],
+        *,
+        timed: BranchTimer = ignore_time,
+    ) -> list[Tensor]:
+        """What each branch gives for its input, in branch order; told times overlap."""
         caller = torch.cuda.current_stream(self.device)
         streams = self._streams_for(len(branches))
-        outputs = []
+        outputs, events = [], []
         for branch, x, stream in zip(branches, inputs, streams, strict=True):
             stream.wait_stream(caller)
+            began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             with torch.cuda.stream(stream):
+                began.record()
                 outputs.append(branch.run(x))
+                ended.record()
+            events.append((began, ended))
             # The allocator must not hand this memory out again while the other stream reads it.
             x.record_stream(stream)
         for output, stream in zip(outputs, streams, strict=True):
             caller.wait_stream(stream)
             output.record_stream(caller)
+        if timed is not ignore_time:
+            for place, (began, ended) in enumerate(events):
+                ended.synchronize()
+                timed(place, began.elapsed_time(ended) / 1000)
         return outputs
 
     def _streams_for(self, branches: int) -> list[torch.cuda.Stream]:

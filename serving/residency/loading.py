@@ -52,22 +52,22 @@ def _load(state: ServiceState, telemetry: Telemetry) -> None:
         )
     import torch  # here, not above: it takes seconds, and the process should answer before
 
+    from serving.engine.batcher import Batcher
     from serving.engine.engine import Engine
     from serving.engine.executor import choose_executor
     from serving.residency.model_source import load_model
 
     torch.set_num_threads(settings.threads)
     executor = choose_executor(settings.device)
-    model, identity = load_model(settings.model_uri)
-    engine = Engine(
-        model,
-        identity=identity,
-        executor=executor,
-        batch_size=settings.batch_size,
-        observe=telemetry.observe,
-    )
+    found = load_model(settings.model_uri)
+    engine = Engine(found.model, identity=found.identity, executor=executor, modules=found.modules)
     engine.warm_up()
-    state.activate(engine)
+    batcher = Batcher(
+        max_images=settings.batch_size,
+        wait_seconds=settings.batch_wait_ms / 1000,
+        report=telemetry.count_batch,
+    )
+    state.activate(engine, batcher)
 
 
 def _is_expected(error: Exception) -> bool:

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from modularizer.assembly.patched import PatchedClassifier
 from registry.registry import Registry
 from serving.errors import ModelError
 from serving.protocol import ModelIdentity
 
 
-def load_model(uri: str) -> tuple[PatchedClassifier, ModelIdentity]:
+@dataclass(frozen=True)
+class FoundModel:
+    """A patched model and where it comes from.
+
+    Attributes:
+        model: verified, on the CPU.
+        identity: what answers name as their model.
+        modules: the addresses of its class modules, in patch order.
+    """
+
+    model: PatchedClassifier
+    identity: ModelIdentity
+    modules: tuple[str, ...]
+
+
+def load_model(uri: str) -> FoundModel:
     """A registered patched model, verified, on the CPU.
 
     The registry is the one that the environment names, as for every other command.
@@ -30,4 +47,5 @@ def load_model(uri: str) -> tuple[PatchedClassifier, ModelIdentity]:
         )
     # By version, not by alias: the alias may have moved since.
     model = registry.load_patched(version.uri)
-    return model, ModelIdentity(uri=version.uri, name=version.name, version=version.version)
+    identity = ModelIdentity(uri=version.uri, name=version.name, version=version.version)
+    return FoundModel(model, identity, tuple(version.parents[1:]))

@@ -8,6 +8,7 @@ from serving.errors import NotReadyError
 from serving.settings import Settings
 
 if TYPE_CHECKING:  # torch takes seconds to import: /livez answers before it is there
+    from serving.engine.batcher import Batcher
     from serving.engine.engine import Engine
 
 LOADING = "loading"
@@ -30,6 +31,7 @@ class ServiceState:
     ) -> None:
         self.settings = settings
         self._engine: Engine | None = None
+        self._batcher: Batcher | None = None
         self._code = code
         self._reason = reason
 
@@ -38,9 +40,9 @@ class ServiceState:
         """Why there is no engine, in one word; "loading" while that may still change."""
         return self._code
 
-    def activate(self, engine: Engine) -> None:
-        """From now on requests are answered by ``engine``."""
-        self._engine = engine
+    def activate(self, engine: Engine, batcher: Batcher) -> None:
+        """From now on requests are answered by ``engine``, in the batches of ``batcher``."""
+        self._engine, self._batcher = engine, batcher
 
     def fail(self, code: str, reason: str) -> None:
         """There won't be an engine; say why."""
@@ -48,10 +50,16 @@ class ServiceState:
 
     def close(self) -> None:
         """Let go of the engine."""
-        if self._engine is not None:
-            self._engine.close()
-            self._engine = None
+        if self._batcher is not None:
+            self._batcher.close()
+        self._engine = None
         self.fail("stopping", "the service is stopping")
+
+    @property
+    def batcher(self) -> Batcher:
+        """Where requests to the engine wait; there is one where there is an engine."""
+        assert self._batcher is not None
+        return self._batcher
 
     def engine(self) -> Engine:
         """The engine that answers.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -16,51 +16,68 @@ _MAX_FIELDS = 16
 _MAX_FIELD_BYTES = 4096
 
 
-async def read_files(
-    request: Request, *, max_bytes: int, max_files: int, seconds: float
-) -> list[bytes]:
-    """The files of a multipart body, or any other body as one file.
+async def read_body(
+    request: Request, *, max_bytes: int, seconds: float, held: Callable[[int], None]
+) -> bytes:
+    """A request's whole body.
 
     Args:
         request: its body not yet read.
-        max_bytes: of the whole body; counted while it arrives.
+        max_bytes: of the body; counted while it arrives.
+        seconds: how long it may take.
+        held: told how many bytes more are held; what it raises passes through.
+
+    Raises:
+        RequestError: if the body is too large or too slow, or can't be read as its headers say.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await _read(request, max_bytes, held)
+    except TimeoutError as error:
+        raise SlowBodyError(f"the body did not arrive within {seconds:g} seconds") from error
+
+
+async def split_files(request: Request, body: bytes, *, max_files: int) -> list[bytes]:
+    """The files of a multipart body, or any other body as one file.
+
+    Args:
+        request: its headers.
+        body: all of it.
         max_files: of a multipart body.
-        seconds: how long the body may take.
 
     Returns:
         The bytes of each file, in the order sent, whatever their field is called.
 
     Raises:
-        RequestError: if the body is too large or too slow, can't be taken apart, or is
-            multipart without a file.
+        BadMultipartError: if it can't be taken apart, or is multipart without a file.
     """
-    try:
-        async with asyncio.timeout(seconds):
-            body = await _read(request, max_bytes)
-    except TimeoutError as error:
-        raise SlowBodyError(f"the body did not arrive within {seconds:g} seconds") from error
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "multipart/form-data":
         return await _split(request, body, max_files)
     return [body]
 
 
-async def _read(request: Request, max_bytes: int) -> bytes:
-    declared = request.headers.get("content-length")
-    if declared is not None and declared.isdecimal() and int(declared) > max_bytes:
+async def _read(request: Request, max_bytes: int, held: Callable[[int], None]) -> bytes:
+    declared = request.headers.get("content-length", "")
+    is_declared = declared.isascii() and declared.isdecimal()
+    if is_declared and int(declared[:20]) > max_bytes:
         # Nothing of it is read. The connection stays: the server throws the rest away, and a
         # client that sends it all before it looks still finds this answer.
         raise BodyTooLargeError(
-            f"at most {max_bytes} bytes a request, this one declares {declared}", closes=False
+            f"at most {max_bytes} bytes a request, this one declares {declared[:20]}", closes=False
         )
     if request.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
         raise BadBodyError("a body with a Content-Encoding is not taken; send it uncompressed")
+    if is_declared:
+        held(int(declared))
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > max_bytes:
             raise BodyTooLargeError(f"at most {max_bytes} bytes a request, found more", closes=True)
+        if not is_declared:
+            held(len(chunk))
         chunks.append(chunk)
     return b"".join(chunks)
 

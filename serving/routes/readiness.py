@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serving.errors import NotReadyError
 from serving.protocol import ReadyResponse
 from serving.residency.state import ServiceState
-from serving.routes.answers import error_answer, json_answer
+from serving.routes.responses import error_answer, json_answer
 
 
 class Readiness:

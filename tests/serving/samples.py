@@ -79,8 +79,11 @@ def make_patched() -> PatchedClassifier:
 IDENTITY = ModelIdentity(uri="models:/digits/3", name="digits", version=3)
 
 
+MODULES = ("models:/strong.TC/1", "models:/strong.7/2")
+
+
 def make_engine(model: PatchedClassifier | None = None, **options: Any) -> Engine:
-    options = {"executor": SequentialExecutor(), "batch_size": 4, **options}
+    options = {"executor": SequentialExecutor(), "modules": MODULES, **options}
     return Engine(model or make_patched(), identity=IDENTITY, **options)
 
 

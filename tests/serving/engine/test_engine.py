@@ -1,41 +1,158 @@
 from __future__ import annotations
 
-import asyncio
-import threading
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from modularizer.assembly.patched import PatchedClassifier
-from serving.errors import NonFiniteScoresError
-from serving.protocol import Prediction
-from tests.serving.samples import CLASS_NAMES, make_engine, make_patched, random_images
+from modularizer.preprocessing import Preprocessing
+from serving.engine.answers import Answers
+from serving.engine.executor import RunnableBranch, SequentialExecutor
+from serving.errors import UnknownPatchError
+from tests.serving.samples import (
+    CLASS_NAMES,
+    COLOUR,
+    GREY,
+    make_engine,
+    make_patched,
+    random_images,
+)
+
+
+def assert_same(found: Answers, expected: Answers) -> None:
+    assert found.patches == expected.patches
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+    np.testing.assert_allclose(found.weak_scores, expected.weak_scores, atol=1e-5)
+    np.testing.assert_allclose(found.raw, expected.raw, atol=1e-5)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    assert (found.without is None) == (expected.without is None)
+    if found.without is not None and expected.without is not None:
+        np.testing.assert_array_equal(found.without, expected.without)
+
+
+def answers_of(model: PatchedClassifier) -> tuple[Answers, PatchedClassifier]:
+    images = list(random_images(60, 8, 8, 1))
+    return make_engine(model).answer(images), model
 
 
 def test_answers_equal_the_patched_classifier() -> None:
     images = random_images(30, 8, 8, 1)
     with torch.inference_mode():
         both = make_patched().both(torch.from_numpy(images))
-    predictions = make_engine().answer(list(images))
-    for prediction, scores, weak_scores in zip(
-        predictions, both.scores, both.weak_scores, strict=True
-    ):
-        assert list(prediction.scores) == list(CLASS_NAMES)
-        assert np.allclose(list(prediction.scores.values()), scores, atol=1e-5)
-        assert np.allclose(list(prediction.weak_scores.values()), weak_scores, atol=1e-5)
-        assert prediction.label == CLASS_NAMES[int(scores.argmax())]
-        assert prediction.weak_label == CLASS_NAMES[int(weak_scores.argmax())]
+    answers = make_engine().answer(list(images))
+    assert answers.class_names == CLASS_NAMES
+    assert answers.patches == ("TC", "7")
+    assert answers.scores.dtype == np.float32
+    np.testing.assert_allclose(answers.scores, both.scores, atol=1e-5)
+    np.testing.assert_allclose(answers.weak_scores, both.weak_scores, atol=1e-5)
+    assert answers.labels.tolist() == both.scores.argmax(dim=1).tolist()
+    assert answers.weak_labels.tolist() == both.weak_scores.argmax(dim=1).tolist()
 
 
 def test_changed_answers_name_their_patches() -> None:
-    predictions = make_engine().answer(list(random_images(60, 8, 8, 1)))
-    changed = [p for p in predictions if p.label != p.weak_label]
-    assert changed
-    assert len(changed) < len(predictions)
-    for prediction in predictions:
-        assert bool(prediction.changed_by) == (prediction in changed)
-        assert set(prediction.changed_by) <= {prediction.label, prediction.weak_label} & {"TC", "7"}
+    answers, model = answers_of(make_patched())
+    changed = [answers.changed_by(row) for row in range(60)]
+    assert 0 < sum(map(bool, changed)) < 60
+    assert changed == [
+        model.changed_by(weak_label=int(weak), label=int(label))
+        for weak, label in zip(answers.weak_labels, answers.labels, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("patches", [["7"], ["TC"], ["7", "TC", "7"], []])
+def test_a_request_chooses_its_patches(patches: list[str]) -> None:
+    images = random_images(30, 8, 8, 1)
+    engine = make_engine()
+    answers = engine.answer(list(images), engine.ask(patches))
+    assert answers.patches == tuple(name for name in ("TC", "7") if name in patches)
+    with torch.inference_mode():
+        both = make_patched().both(torch.from_numpy(images))
+        expected = make_patched().only(patches)(torch.from_numpy(images)) if patches else None
+    np.testing.assert_allclose(answers.weak_scores, both.weak_scores, atol=1e-5)
+    np.testing.assert_allclose(
+        answers.scores, both.weak_scores if expected is None else expected, atol=1e-5
+    )
+
+
+def test_an_unknown_patch_is_an_error_with_those_there_are() -> None:
+    with pytest.raises(UnknownPatchError, match="digits/3 has no patch for '6'; it has TC, 7"):
+        make_engine().ask(["TC", "6"])
+
+
+def test_explained_answers_say_what_they_would_be_without_each_patch() -> None:
+    images = list(random_images(60, 8, 8, 1))
+    engine = make_engine()
+    answers = engine.answer(images, engine.ask(explain=True))
+    assert answers.without is not None
+    for place, others in enumerate((["7"], ["TC"])):
+        expected = engine.answer(images, engine.ask(others)).labels
+        np.testing.assert_array_equal(answers.without[:, place], expected)
+        np.testing.assert_array_equal(answers.raw[:, place], engine.answer(images).raw[:, place])
+    assert (answers.without != answers.labels[:, None]).any()
+    weak = engine.answer(images, engine.ask([], explain=True))
+    assert weak.without is not None
+    assert weak.without.shape == (60, 0)
+
+
+class CountingExecutor(SequentialExecutor):
+    """Notes how many images each network got."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images: list[list[int]] = []
+        self.inputs: list[Sequence[Tensor]] = []
+
+    def run(
+        self, branches: Sequence[RunnableBranch], inputs: Sequence[Tensor], **more: object
+    ) -> list[Tensor]:
+        self.images.append([len(x) for x in inputs])
+        self.inputs.append(inputs)
+        return super().run(branches, inputs)
+
+
+def test_each_network_runs_once_on_the_images_that_need_it() -> None:
+    executor = CountingExecutor()
+    engine = make_engine(executor=executor)
+    asks = [
+        engine.ask(["7"]),
+        engine.ask([]),
+        engine.ask(),
+        engine.ask(["TC"], explain=True),
+        engine.ask(["7"]),
+    ]
+    sizes = (3, 2, 4, 1, 5)
+    images = [list(random_images(n, 9, 7, 3, seed=n)) for n in sizes]
+    expected = [engine.answer(group, ask) for group, ask in zip(images, asks, strict=True)]
+    executor.images.clear()
+    parts = [engine.prepare(group, ask) for group, ask in zip(images, asks, strict=True)]
+    found = engine.run(parts)
+    assert executor.images == [[15, 5, 12]]  # weak, TC, 7
+    for one, other in zip(found, expected, strict=True):
+        assert_same(one, other)
+
+
+def test_what_networks_share_is_not_copied_when_requests_are_put_together() -> None:
+    executor = CountingExecutor()
+    engine = make_engine(executor=executor)
+    parts = [engine.prepare(list(random_images(2, 8, 8, 1)), engine.ask()) for _ in range(3)]
+    assert parts[0].inputs[0] is parts[0].inputs[2]
+    engine.run(parts)
+    weak, colour, grey = executor.inputs[0]
+    assert weak is grey
+    assert weak is not colour
+
+
+def test_networks_are_timed_by_their_places() -> None:
+    engine = make_engine()
+    timed: dict[int, float] = {}
+    engine.run(
+        [engine.prepare(list(random_images(2, 8, 8, 1)), engine.ask())], timed=timed.__setitem__
+    )
+    assert sorted(timed) == [0, 1, 2]
+    assert all(0 < seconds < 60 for seconds in timed.values())
 
 
 def test_images_of_many_sizes_are_answered_in_their_order() -> None:
@@ -43,74 +160,54 @@ def test_images_of_many_sizes_are_answered_in_their_order() -> None:
     images = [random_images(*shape, seed=seed) for seed, shape in enumerate(shapes)]
     engine = make_engine()
     together = engine.answer(images)
-    for image, prediction in zip(images, together, strict=True):
-        [alone] = engine.answer([image])
-        assert prediction.label == alone.label
-        assert np.allclose(list(prediction.scores.values()), list(alone.scores.values()), atol=1e-5)
+    for row, image in enumerate(images):
+        assert_same(together.rows(row, row + 1), engine.answer([image]))
+
+
+def test_floats_from_0_to_1_are_answered_like_the_pixels_that_they_were() -> None:
+    images = random_images(9, 11, 8, 3)
+    floats = (images / np.float32(255)).astype(np.float32)
+    engine = make_engine()
+    mixed = [images[0], *floats[1:5], images[5], *floats[6:]]
+    assert_same(engine.answer(mixed), engine.answer(list(images)))
 
 
 def test_the_batch_size_changes_nothing() -> None:
     images = list(random_images(9, 8, 8, 1))
-    one, all_at_once = make_engine(batch_size=1), make_engine(batch_size=100)
-    for a, b in zip(one.answer(images), all_at_once.answer(images), strict=True):
-        assert np.allclose(list(a.scores.values()), list(b.scores.values()), atol=1e-5)
+    engine = make_engine()
+    ask = engine.ask(explain=True)
+    assert_same(engine.answer(images, ask, batch_size=1), engine.answer(images, ask))
+    assert_same(engine.answer(images, ask, batch_size=4), engine.answer(images, ask))
 
 
 def test_large_images_are_prepared_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = make_engine()
     images = list(random_images(5, 8, 8, 1))
     expected = engine.answer(images)
-    monkeypatch.setattr("serving.engine.engine._PIXELS_AT_ONCE", 128)
-    sizes: list[int] = []
-    prepare = PatchedClassifier.prepare
+    monkeypatch.setattr("serving.engine.prepared.PIXELS_AT_ONCE", 128)
+    sizes: dict[Preprocessing, list[int]] = {GREY: [], COLOUR: []}
+    prepare = Preprocessing.prepare
 
-    def spy(model: PatchedClassifier, stack: torch.Tensor) -> list[torch.Tensor]:
-        sizes.append(len(stack))
-        return prepare(model, stack)
+    def spy(preprocessing: Preprocessing, stack: Tensor) -> Tensor:
+        sizes[preprocessing].append(len(stack))
+        return prepare(preprocessing, stack)
 
-    monkeypatch.setattr(PatchedClassifier, "prepare", spy)
-    assert engine.answer(images) == expected
-    assert sizes == [2, 2, 1]
-
-
-def test_nothing_asked_is_nothing_answered() -> None:
-    assert make_engine().answer([]) == []
+    monkeypatch.setattr(Preprocessing, "prepare", spy)
+    assert_same(engine.answer(images), expected)
+    assert sizes == {GREY: [2, 2, 1], COLOUR: [2, 2, 1]}
 
 
 @pytest.mark.parametrize("branch", ["weak", "class_modules"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_scores_that_are_not_finite_are_an_error(branch: str, value: float) -> None:
+def test_scores_that_are_not_finite_are_told_by_image(branch: str, value: float) -> None:
     model = make_patched()
     with torch.no_grad():
         for parameter in getattr(model, branch).parameters():
             parameter.fill_(value)
     engine = make_engine(model)
-    with pytest.raises(NonFiniteScoresError, match="models:/digits/3 gives NaN or infinite"):
-        engine.answer(list(random_images(2, 8, 8, 1)))
+    assert not engine.answer(list(random_images(2, 8, 8, 1))).finite.any()
     engine.warm_up()  # which is no reason not to start
-
-
-def test_submitted_items_run_in_the_engine_s_thread_and_are_timed() -> None:
-    stages: list[str] = []
-    threads: set[str] = set()
-
-    def observe(stage: str, seconds: float) -> None:
-        stages.append(stage)
-        threads.add(threading.current_thread().name.rsplit("_", 1)[0])
-        assert 0 <= seconds < 60
-
-    engine = make_engine(observe=observe)
-    images = list(random_images(3, 8, 8, 1))
-
-    async def submit_both() -> list[list[Prediction]]:
-        items = engine.prepare(images), engine.prepare(images[:1])
-        return await asyncio.gather(*map(engine.submit, items))
-
-    together = asyncio.run(submit_both())
-    assert together == [engine.answer(images), engine.answer(images[:1])]
-    assert stages == ["wait", "run"] * 2
-    assert threads == {"patchbay-engine"}
-    engine.close()
+    assert make_engine().answer(list(random_images(2, 8, 8, 1))).finite.all()
 
 
 def test_the_model_is_set_to_evaluation() -> None:

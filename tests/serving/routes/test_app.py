@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from serving.engine.batcher import Batcher
 from serving.residency.state import ServiceState
 from serving.routes.app import create_app
 from serving.routes.readiness import Readiness
 from serving.settings import Settings
 from serving.telemetry import Telemetry
-from tests.serving.samples import encode, make_engine, npy_bytes, random_images
+from tests.serving.samples import CLASS_NAMES, encode, make_engine, npy_bytes, random_images
 
 SETTINGS = Settings(
     max_body_bytes=20_000,
@@ -31,6 +32,7 @@ class Service:
     def __init__(self) -> None:
         self.state = ServiceState(SETTINGS)
         self.telemetry = Telemetry()
+        self.batcher = Batcher(max_images=4, report=self.telemetry.count_batch)
         self.app = Readiness(create_app(self.state, self.telemetry), self.state)
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -50,13 +52,15 @@ class Service:
 
 
 @pytest.fixture
-def starting() -> Service:
-    return Service()
+def starting() -> Iterator[Service]:
+    service = Service()
+    yield service
+    service.batcher.close()
 
 
 @pytest.fixture
 def service(starting: Service) -> Iterator[Service]:
-    starting.state.activate(make_engine())
+    starting.state.activate(make_engine(), starting.batcher)
     yield starting
     starting.state.close()
 
@@ -75,16 +79,19 @@ def test_a_png_body_is_answered(service: Service) -> None:
     pixels = random_images(8, 8)
     response = service.predict(encode(Image.fromarray(pixels)))
     assert response.status_code == 200
-    [expected] = make_engine().answer([pixels[:, :, None]])
+    expected = make_engine().answer([pixels[:, :, None]])
     assert response.json() == {
         "model": {"uri": "models:/digits/3", "name": "digits", "version": 3},
+        "patches": ["TC", "7"],
         "predictions": [
             {
-                "label": expected.label,
-                "scores": expected.scores,
-                "weak_label": expected.weak_label,
-                "weak_scores": expected.weak_scores,
-                "changed_by": list(expected.changed_by),
+                "label": CLASS_NAMES[expected.labels[0]],
+                "scores": dict(zip(CLASS_NAMES, expected.scores[0].tolist(), strict=True)),
+                "weak_label": CLASS_NAMES[expected.weak_labels[0]],
+                "weak_scores": dict(
+                    zip(CLASS_NAMES, expected.weak_scores[0].tolist(), strict=True)
+                ),
+                "changed_by": list(expected.changed_by(0)),
             }
         ],
     }
@@ -111,8 +118,10 @@ def test_multipart_files_are_answered_in_their_order(service: Service) -> None:
     ]
     response = service.ask("POST", "/predict", files=files, data={"note": "ignored"})
     expected = make_engine().answer([image[:, :, None] for image in images])
-    assert [p["label"] for p in response.json()["predictions"]] == [p.label for p in expected]
-    assert [p["scores"] for p in response.json()["predictions"]] == [p.scores for p in expected]
+    found = response.json()["predictions"]
+    assert [p["label"] for p in found] == [CLASS_NAMES[label] for label in expected.labels]
+    scores = [list(p["scores"].values()) for p in found]
+    np.testing.assert_allclose(scores, expected.scores, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["raw", "form"])

@@ -13,9 +13,9 @@ from serving.protocol import ErrorDetail, ErrorResponse
 def json_answer(
     message: BaseModel, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """A message of `serving.protocol` as a JSON response."""
+    """A message of `serving.protocol` as a JSON response, without what is None."""
     return Response(
-        message.model_dump_json(),
+        message.model_dump_json(exclude_none=True),
         status_code=status,
         headers=dict(headers or {}),
         media_type="application/json",
