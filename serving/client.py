@@ -72,7 +72,7 @@ class PredictClient:
         """Ask for the image, or images, in these bytes.
 
         Args:
-            body: a PNG, JPEG or .npy file.
+            body: a PNG, JPEG, WebP or .npy file.
 
         Raises:
             ClientError: if the service doesn't answer, or answers with an error.

@@ -114,7 +114,7 @@ class BodyTooLargeError(RequestError):
 
 
 class UnsupportedFormatError(ImageError):
-    """The bytes are neither PNG nor JPEG nor .npy."""
+    """The bytes are neither PNG, JPEG, WebP nor .npy."""
 
     status = 415
     code = "unsupported_format"

@@ -79,7 +79,7 @@ class ScoringModel:
         """Answer images.
 
         Args:
-            model_input: a column ``image`` of PNG, JPEG or .npy files' bytes, one image each.
+            model_input: a column ``image`` of PNG, JPEG, WebP or .npy files' bytes, one image each.
             params: none are known.
 
         Returns:

@@ -13,6 +13,7 @@ from PIL import Image
 from modularizer.datasets.pixels import pixels_as_seen
 from serving.decoding.arrays import MAGIC as NPY_MAGIC
 from serving.decoding.arrays import images_from_npy
+from serving.decoding.webp import is_webp, webp_size
 from serving.errors import (
     EmptyBodyError,
     ImageError,
@@ -27,7 +28,7 @@ _PILLOW_FORMATS = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
 _REFUSED = {
     b"PK\x03\x04": "a ZIP archive (an .npz?); send one array as .npy",
     b"GIF8": "a GIF",
-    b"RIFF": "WebP or another RIFF file",
+    b"RIFF": "a RIFF file that is no WebP (sound or video?)",
     b"BM": "a BMP",
     b"II*\x00": "a TIFF",
     b"MM\x00*": "a TIFF",
@@ -73,7 +74,7 @@ class ImageDecoder:
         as `modularizer.datasets.pixels.pixels_as_seen` gives them.
 
         Args:
-            body: a whole PNG, JPEG or .npy file.
+            body: a whole PNG, JPEG, WebP or .npy file.
 
         Returns:
             uint8 (H, W, C) each, C is 1 or 3.
@@ -82,13 +83,18 @@ class ImageDecoder:
             RequestError: the subclass that says what is wrong with the bytes.
         """
         if not body:
-            raise EmptyBodyError("expected a PNG, JPEG or .npy file, found no bytes")
+            raise EmptyBodyError("expected a PNG, JPEG, WebP or .npy file, found no bytes")
         if body.startswith(NPY_MAGIC):
             return list(images_from_npy(body, check=self._count))
+        if is_webp(body):
+            self._require_size(*webp_size(body))
+            return [self._decode_with_pillow(body, "WEBP")]
         for magic, name in _PILLOW_FORMATS.items():
             if body.startswith(magic):
                 return [self._decode_with_pillow(body, name)]
-        raise UnsupportedFormatError(f"expected a PNG, JPEG or .npy file, found {_describe(body)}")
+        raise UnsupportedFormatError(
+            f"expected a PNG, JPEG, WebP or .npy file, found {_describe(body)}"
+        )
 
     def _decode_with_pillow(self, body: bytes, name: str) -> NDArray[np.uint8]:
         try:
@@ -113,14 +119,17 @@ class ImageDecoder:
                 f"at most {self.limits.max_images} images a request, found at least "
                 f"{self.images_seen}; send them in several requests"
             )
-        if height * width > self.limits.max_pixels:
-            raise TooManyPixelsError(
-                f"at most {self._image_limit}, found {height} x {width}; make it smaller first"
-            )
+        self._require_size(height, width)
         if self.pixels_seen > self.limits.max_request_pixels:
             raise TooManyPixelsError(
                 f"at most {self.limits.max_request_pixels} pixels a request, found at least "
                 f"{self.pixels_seen}; send the images in several requests"
+            )
+
+    def _require_size(self, height: int, width: int) -> None:
+        if height * width > self.limits.max_pixels:
+            raise TooManyPixelsError(
+                f"at most {self._image_limit}, found {height} x {width}; make it smaller first"
             )
 
     @property
@@ -132,7 +141,7 @@ def decode_images(bodies: Sequence[bytes], limits: ImageLimits) -> list[NDArray[
     """All images of a request, in order.
 
     Args:
-        bodies: whole PNG, JPEG or .npy files; a .npy may hold several images.
+        bodies: whole PNG, JPEG, WebP or .npy files; a .npy may hold several images.
         limits: for all of them together.
 
     Returns:

@@ -16,7 +16,7 @@ from serving.routes.responses import error_answer
 from serving.telemetry import Telemetry
 
 _ROUTES = {
-    "POST /predict": "predict an image: a PNG, JPEG or .npy body, or several as multipart "
+    "POST /predict": "predict an image: a PNG, JPEG, WebP or .npy body, or several as multipart "
     "files; ?patches=CLASS,CLASS or none, ?explain=1, ?timeout_ms=MILLISECONDS",
     "GET /livez": "200 while the process runs",
     "GET /readyz": "200 when there is a model to answer with, else 503 and why",
