@@ -7,13 +7,18 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from modularizer.assembly.class_module import ClassModule
 from modularizer.classifier import Classifier
 from registry.bundles.bundle import Bundle
 from registry.bundles.cache import BundleCache
-from registry.bundles.manifest import AnyManifest, Parent, PatchedModelManifest
+from registry.bundles.manifest import (
+    WEIGHTS_FILE,
+    AnyManifest,
+    Parent,
+    PatchedModelManifest,
+)
 from registry.bundles.restoring import LoadedClassModule, Model, restore_network, restore_patched
 from registry.errors import BundleError
 from registry.naming import parse_address
@@ -44,6 +49,23 @@ class Loaded:
     parts: tuple[Version, ...] = ()
 
 
+class PartSource(Protocol):
+    """Where networks are kept in memory, so that patched models share their parts."""
+
+    def take(
+        self, digest: str, name: str, size_bytes: Callable[[], int], load: Callable[[], T]
+    ) -> T:
+        """The part with this digest, loaded only if it is not there.
+
+        Args:
+            digest: of its bundle.
+            name: for people, such as its address.
+            size_bytes: of its tensors; asked before they are loaded.
+            load: makes it, on the CPU, in evaluation mode.
+        """
+        ...
+
+
 class Loader:
     """Loads versions from a store; what it hands out was checked byte by byte.
 
@@ -59,14 +81,18 @@ class Loader:
         self._exact = exact
         self._fetched_from: dict[str, str] = {}  # digest to LoggedModel
 
-    def load(self, version: Version) -> Loaded:
+    def load(self, version: Version, parts: PartSource | None = None) -> Loaded:
         """Load one version, and its parts if it is patched.
+
+        Args:
+            version: which.
+            parts: where the parts of a patched model may be in memory already.
 
         Raises:
             BundleError: if what is stored is not what was registered.
             NotFoundError: if a part of a patched model is gone.
         """
-        return self._with_good_copy(version, self._load)
+        return self._with_good_copy(version, lambda one: self._load(one, parts))
 
     def read(self, version: Version, name: str) -> bytes | None:
         """One file of a version's bundle without the others; None if it has no such file.
@@ -94,7 +120,7 @@ class Loader:
             self._cache.remove(version.digest)
         return use(version)
 
-    def _load(self, version: Version) -> Loaded:
+    def _load(self, version: Version, parts: PartSource | None) -> Loaded:
         with self.bundle(version) as bundle:
             manifest = bundle.manifest
             if not isinstance(manifest, PatchedModelManifest):
@@ -104,9 +130,21 @@ class Loader:
             for uri, parent in zip(version.parents, manifest.parents, strict=True)
         )
         patched = restore_patched(
-            manifest, self.classifier(weak), [self.class_module(one) for one in class_modules]
+            manifest,
+            self._taken(parts, weak, self.classifier),
+            [self._taken(parts, one, self.class_module) for one in class_modules],
         )
         return Loaded(version, patched, manifest, (weak, *class_modules))
+
+    def _taken(self, parts: PartSource | None, version: Version, load: Callable[[Version], T]) -> T:
+        if parts is None:
+            return load(version)
+
+        def size_bytes() -> int:
+            with self.bundle(version) as bundle:  # whole: its weights are read next
+                return bundle.manifest.files[WEIGHTS_FILE].size_bytes
+
+        return parts.take(version.digest, version.uri, size_bytes, lambda: load(version))
 
     def classifier(self, version: Version) -> Classifier:
         """A strong or weak model; raises as `load`, or if it is another kind."""

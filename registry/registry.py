@@ -20,7 +20,7 @@ from registry.deleting import delete
 from registry.diagnoses import DiagnosedVersion, StoredDiagnosis
 from registry.errors import BundleError, RegistryError
 from registry.exchange import Exchange
-from registry.loading import Loaded, Loader, noun
+from registry.loading import Loaded, Loader, PartSource, noun
 from registry.naming import parse_address, require_name
 from registry.registering import add_classifier, add_decomposition, add_patched
 from registry.steps import StepCallback, ignore_step
@@ -107,17 +107,21 @@ class Registry:
         return get_version(self._store, parse_address(uri))
 
     @wrapped_errors("the registry")
-    def load(self, uri: str) -> Loaded:
+    def load(self, uri: str, *, parts: PartSource | None = None) -> Loaded:
         """Load a version of any kind; every byte is checked first, and nothing is executed.
 
         A patched model's weak model and class modules are loaded too, and must be exactly what
         they were when it was registered.
 
+        Args:
+            uri: its address.
+            parts: where the parts of a patched model may be in memory already; None loads them.
+
         Raises:
             AddressError, NotFoundError: as `find`.
             BundleError: if what is stored is not what was registered.
         """
-        return self._loader.load(self.find(uri))
+        return self._loader.load(self.find(uri), parts)
 
     def load_classifier(self, uri: str) -> Classifier:
         """Load a strong or weak classifier; raises as `load`, or if it is another kind."""

@@ -41,6 +41,10 @@ class ModelError(ServingError):
         self.code = code
 
 
+class OverBudgetError(ServingError):
+    """A network doesn't fit into the memory that models may take; nothing was taken for it."""
+
+
 class RequestError(ServingError):
     """A request that gets an error for an answer.
 
@@ -179,6 +183,13 @@ class NonFiniteScoresError(RequestError):
 
     status = 500
     code = "non_finite_scores"
+
+
+class UnknownModelError(RequestError):
+    """No such model, or version of it, is in memory."""
+
+    status = 404
+    code = "unknown_model"
 
 
 class NotReadyError(RequestError):

@@ -95,7 +95,15 @@ class ErrorResponse(_Message):
 
 
 class ReadyResponse(_Message):
-    """The body of ``/readyz`` when there is a model to answer with."""
+    """The body of ``/readyz`` when there is a model to answer with.
+
+    Attributes:
+        ready: true.
+        model: the active one.
+        from_cache: whether it was loaded while the registry could not be reached; it may be
+            older than what its alias stands for.
+    """
 
     ready: bool
     model: ModelIdentity
+    from_cache: bool

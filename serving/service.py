@@ -11,7 +11,7 @@ os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 import bentoml
 
 from serving.errors import SettingsError
-from serving.residency.loading import start_loading
+from serving.residency.following import start_following
 from serving.residency.state import LOADING, ServiceState
 from serving.routes.app import create_app
 from serving.routes.readiness import Readiness
@@ -38,11 +38,11 @@ class Patchbay:
     def load(self) -> None:
         """Begin to load the model; ``/readyz`` says when it is there."""
         if state.code == LOADING:
-            start_loading(state, telemetry)
+            start_following(state, telemetry)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:
-        """Let go of the model."""
+        """Let go of the models."""
         state.close()
 
 

@@ -32,6 +32,9 @@ class Settings(BaseModel):
         queue_bytes: of the bodies of all requests together, the same.
         deadline_seconds: how long an answer may take, from the request's first byte; a request
             can ask for less.
+        poll_seconds: how often to look whether the address stands for another version; 0 looks
+            only when asked to.
+        memory_bytes: of the parameters of all networks in memory, in use or not.
         max_body_bytes: of one request.
         max_images: of one request.
         max_pixels: of one image, before it is decoded.
@@ -51,6 +54,8 @@ class Settings(BaseModel):
     queue_images: Count = 256
     queue_bytes: Count = 256 * 1024 * 1024
     deadline_seconds: Seconds = 30.0
+    poll_seconds: Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)] = 10.0
+    memory_bytes: Count = 4 * 2**30
     max_body_bytes: Count = 32 * 1024 * 1024
     max_images: Count = 1000
     max_pixels: Count = 16 * 1024 * 1024

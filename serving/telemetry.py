@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from serving.protocol import Prediction
 
 if TYPE_CHECKING:  # torch takes seconds to import: /livez answers before it is there
     from serving.engine.batcher import BatchReport
+    from serving.residency.parts import ResidentPart
 
 _IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -59,6 +60,30 @@ class Telemetry:
             registry=self.registry,
         )
 
+        self.reloads = Counter(
+            "patchbay_reloads",
+            "Looks at where the alias stands that found something: swapped, failed (the old "
+            "version goes on), unreachable (the registry), from_cache (at the start).",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.active = Gauge(
+            "patchbay_active_version",
+            "1 for the version that answers, 0 for those that did before.",
+            ["name", "version"],
+            registry=self.registry,
+            multiprocess_mode="livemostrecent",
+        )
+        self.resident = Gauge(
+            "patchbay_resident_bytes",
+            "Bytes of each network in memory, weak models and patches; 0 once it is evicted.",
+            ["part"],
+            registry=self.registry,
+            multiprocess_mode="livemostrecent",
+        )
+        self._last_active: tuple[str, str] | None = None
+        self._known_parts: set[str] = set()
+
     def count_outcome(self, outcome: str) -> None:
         """A request to /predict ended: "ok", or with the error of that code."""
         self.requests.labels(outcome).inc()
@@ -78,6 +103,26 @@ class Telemetry:
         self.observe("weak", report.weak_seconds)
         if report.patches_seconds:
             self.observe("patches", report.patches_seconds)
+
+    def count_reload(self, outcome: str) -> None:
+        """It was looked where the alias stands, and something came of it."""
+        self.reloads.labels(outcome).inc()
+
+    def note_active(self, name: str, version: int) -> None:
+        """From now on this version answers."""
+        if self._last_active is not None:
+            self.active.labels(*self._last_active).set(0)
+        self._last_active = (name, str(version))
+        self.active.labels(*self._last_active).set(1)
+
+    def note_parts(self, parts: Sequence[ResidentPart]) -> None:
+        """These networks are in memory now, and no others."""
+        now = {part.name: part.size_bytes for part in parts}
+        for name in self._known_parts - set(now):
+            self.resident.labels(name).set(0)
+        for name, size_bytes in now.items():
+            self.resident.labels(name).set(size_bytes)
+        self._known_parts |= set(now)
 
     def observe(self, stage: str, seconds: float) -> None:
         """A stage took that long for one request or batch."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from serving.errors import NotReadyError
+from serving.residency.served import Residents, ServedModel
 from serving.settings import Settings
 
 if TYPE_CHECKING:  # torch takes seconds to import: /livez answers before it is there
     from serving.engine.batcher import Batcher
-    from serving.engine.engine import Engine
+    from serving.residency.following import Follower
 
 LOADING = "loading"
 
@@ -18,60 +20,81 @@ _RETRY_SECONDS = 30
 
 
 class ServiceState:
-    """Shared by the routes (which read) and by who loads the model (who writes).
+    """Shared by the routes (which read) and by who loads models (who writes).
 
     Args:
         settings: the service's.
-        code: of the error that a request gets until there is an engine.
+        code: of the error that a request gets while no model is active.
         reason: its message.
+
+    Attributes:
+        residents: the models in memory.
+        follower: what keeps the active one up to date; None before there is one.
     """
 
     def __init__(
         self, settings: Settings, *, code: str = LOADING, reason: str = "the model is being loaded"
     ) -> None:
         self.settings = settings
-        self._engine: Engine | None = None
+        self.residents = Residents()
+        self.follower: Follower | None = None
         self._batcher: Batcher | None = None
         self._code = code
         self._reason = reason
 
     @property
     def code(self) -> str:
-        """Why there is no engine, in one word; "loading" while that may still change."""
+        """Why no model is active, in one word; "loading" while that may still change."""
         return self._code
 
-    def activate(self, engine: Engine, batcher: Batcher) -> None:
-        """From now on requests are answered by ``engine``, in the batches of ``batcher``."""
-        self._engine, self._batcher = engine, batcher
-
-    def fail(self, code: str, reason: str) -> None:
-        """There won't be an engine; say why."""
-        self._code, self._reason = code, reason
-
-    def close(self) -> None:
-        """Let go of the engine."""
-        if self._batcher is not None:
-            self._batcher.close()
-        self._engine = None
-        self.fail("stopping", "the service is stopping")
+    def open(self, batcher: Batcher) -> None:
+        """Requests to models wait in this one from now on."""
+        self._batcher = batcher
 
     @property
     def batcher(self) -> Batcher:
-        """Where requests to the engine wait; there is one where there is an engine."""
+        """Where requests wait; there is one where there is a model."""
         assert self._batcher is not None
         return self._batcher
 
-    def engine(self) -> Engine:
-        """The engine that answers.
+    def fail(self, code: str, reason: str) -> None:
+        """Why there is no active model, for as long as there is none."""
+        self._code, self._reason = code, reason
+
+    def close(self) -> None:
+        """Let go of every model."""
+        if self.follower is not None:
+            self.follower.stop()
+        self.fail("stopping", "the service is stopping")
+        self.residents.clear()
+        if self._batcher is not None:
+            self._batcher.close()
+
+    def require_active(self) -> ServedModel:
+        """The model that answers where no other is named.
 
         Raises:
             NotReadyError: if there is none; says why.
         """
-        if self._engine is None:
+        active = self.residents.active
+        if active is None:
             loading = self._code == LOADING
             raise NotReadyError(
                 self._code,
                 self._reason,
                 retry_after_seconds=_RETRY_WHILE_LOADING_SECONDS if loading else _RETRY_SECONDS,
             )
-        return self._engine
+        return active
+
+    def lease(
+        self, name: str | None = None, version: int | None = None
+    ) -> AbstractContextManager[ServedModel]:
+        """Use a model until the block ends; see `Residents.lease`.
+
+        Raises:
+            NotReadyError: if no name is given and no model is active; says why.
+            UnknownModelError: if there is no such model in memory.
+        """
+        if name is None:
+            self.require_active()
+        return self.residents.lease(name, version)

@@ -77,7 +77,12 @@ class Predict:
             raise DeadlineError(f"there was no answer within {seconds:g} seconds") from error
 
     async def _answer(self, request: Request, query: PredictQuery, admitted: Admitted) -> Response:
-        engine = self.state.engine()
+        with self.state.lease() as served:
+            return await self._answer_with(served.engine, request, query, admitted)
+
+    async def _answer_with(
+        self, engine: Engine, request: Request, query: PredictQuery, admitted: Admitted
+    ) -> Response:
         settings = self.state.settings
         ask = engine.ask(chosen_patches(query.patches, engine.patches), explain=query.explain)
         with self.telemetry.timed("read"):

@@ -27,7 +27,10 @@ class Readiness:
             await self.app(scope, receive, send)
             return
         try:
-            response = json_answer(ReadyResponse(ready=True, model=self.state.engine().identity))
+            active = self.state.require_active()
+            response = json_answer(
+                ReadyResponse(ready=True, model=active.identity, from_cache=active.from_cache)
+            )
         except NotReadyError as error:
             response = error_answer(error.status, error.code, str(error), error.headers)
         await response(scope, receive, send)

@@ -34,6 +34,7 @@ from registry.registry import Registry
 from serving.engine.engine import Engine
 from serving.engine.executor import SequentialExecutor
 from serving.protocol import ModelIdentity
+from serving.residency.served import ServedModel
 
 GREY = Preprocessing(size=(8, 8), channels=1, mean=(0.5,), std=(0.25,))
 COLOUR = Preprocessing(size=(16, 16), channels=3, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
@@ -83,8 +84,19 @@ MODULES = ("models:/strong.TC/1", "models:/strong.7/2")
 
 
 def make_engine(model: PatchedClassifier | None = None, **options: Any) -> Engine:
-    options = {"executor": SequentialExecutor(), "modules": MODULES, **options}
-    return Engine(model or make_patched(), identity=IDENTITY, **options)
+    options = {
+        "executor": SequentialExecutor(),
+        "modules": MODULES,
+        "identity": IDENTITY,
+        **options,
+    }
+    return Engine(model or make_patched(), **options)
+
+
+def make_served(name: str = "digits", version: int = 3, **options: Any) -> ServedModel:
+    """A model in memory, without a registry."""
+    identity = ModelIdentity(uri=f"models:/{name}/{version}", name=name, version=version)
+    return ServedModel(make_engine(identity=identity, **options), digest=f"{version:064d}")
 
 
 def random_images(*shape: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -103,7 +115,7 @@ def encode(image: Image.Image, name: str = "PNG", **options: Any) -> bytes:
     return stream.getvalue()
 
 
-def register_patched(home: Path) -> None:
+def register_patched(home: Path, *, seed: int = 1) -> None:
     """Register a weak model, a class module and a patched model with random weights.
 
     The patched one is of the kind that takes most to serve: stacked, with a mirrored module of a
@@ -117,7 +129,7 @@ def register_patched(home: Path) -> None:
         "input_size": 8,
     }
     spec = ArchitectureSpec(name="simcnn", arguments=arguments)
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     strong = Classifier(
         build_network(spec).eval(),
         architecture=spec,

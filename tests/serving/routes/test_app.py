@@ -15,7 +15,14 @@ from serving.routes.app import create_app
 from serving.routes.readiness import Readiness
 from serving.settings import Settings
 from serving.telemetry import Telemetry
-from tests.serving.samples import CLASS_NAMES, encode, make_engine, npy_bytes, random_images
+from tests.serving.samples import (
+    CLASS_NAMES,
+    encode,
+    make_engine,
+    make_served,
+    npy_bytes,
+    random_images,
+)
 
 SETTINGS = Settings(
     max_body_bytes=20_000,
@@ -60,7 +67,8 @@ def starting() -> Iterator[Service]:
 
 @pytest.fixture
 def service(starting: Service) -> Iterator[Service]:
-    starting.state.activate(make_engine(), starting.batcher)
+    starting.state.open(starting.batcher)
+    starting.state.residents.activate(make_served())
     yield starting
     starting.state.close()
 
@@ -227,7 +235,7 @@ def test_a_compressed_body_is_an_error(service: Service) -> None:
 
 
 def test_scores_that_are_not_finite_fail_their_request_alone(service: Service) -> None:
-    engine = service.state.engine()
+    engine = service.state.require_active().engine
     good = npy_bytes(random_images(8, 8))
     bias = engine.model.weak.network.classifier[-1].bias  # type: ignore[union-attr,index]
     saved = bias.clone()
@@ -243,7 +251,7 @@ def test_an_error_of_our_own_shows_nothing_of_itself(
     def fail(*_: object) -> None:
         raise ZeroDivisionError("a secret")
 
-    monkeypatch.setattr(service.state.engine(), "run", fail)
+    monkeypatch.setattr(service.state.require_active().engine, "run", fail)
     response = service.predict(npy_bytes(random_images(8, 8)))
     assert_error(response, 500, "internal")
     assert "secret" not in response.text

@@ -16,7 +16,14 @@ from serving.routes.app import create_app
 from serving.settings import Settings
 from serving.telemetry import Telemetry
 from tests.serving.engine.test_batcher import Gate
-from tests.serving.samples import CLASS_NAMES, MODULES, make_engine, npy_bytes, random_images
+from tests.serving.samples import (
+    CLASS_NAMES,
+    MODULES,
+    make_engine,
+    make_served,
+    npy_bytes,
+    random_images,
+)
 
 SETTINGS = Settings(queue_images=6, queue_bytes=4000, deadline_seconds=20, max_images=50)
 
@@ -29,9 +36,8 @@ class Service:
         self.gate.is_open.set()
         self.telemetry = Telemetry()
         self.state = ServiceState(settings)
-        self.state.activate(
-            make_engine(executor=self.gate), Batcher(report=self.telemetry.count_batch)
-        )
+        self.state.open(Batcher(report=self.telemetry.count_batch))
+        self.state.residents.activate(make_served(executor=self.gate))
         self.app = create_app(self.state, self.telemetry)
 
     def client(self) -> httpx.AsyncClient:

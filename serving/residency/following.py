@@ -1,0 +1,303 @@
+"""The active model is what an address stands for, now and when its alias moves."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from threading import Event, Lock, Thread
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from serving.errors import ModelError, ServingError
+from serving.residency.state import ServiceState
+from serving.telemetry import Telemetry
+
+if TYPE_CHECKING:  # MLflow and torch take seconds to import: /livez answers before they are there
+    from registry.registry import Registry
+    from registry.version import Version
+    from serving.residency.building import Builder
+
+logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE_SECONDS = 5.0
+_LONGEST_PAUSE_SECONDS = 300.0
+
+
+class Outcome(StrEnum):
+    """What looking where an address stands came to."""
+
+    UNCHANGED = "unchanged"
+    SWAPPED = "swapped"
+    FROM_CACHE = "from_cache"
+    FAILED = "failed"
+    UNREACHABLE = "unreachable"
+
+
+@dataclass
+class _Failure:
+    """A version that could not be loaded, which is not tried again at each look."""
+
+    digest: str
+    pause_seconds: float
+    until: float
+
+
+class Follower:
+    """Keeps the active model where an address stands.
+
+    The new version is loaded, verified and warmed beside the old one, then swapped. Whatever goes
+    wrong, the old one goes on; a version that can't be loaded is tried again after a pause that
+    grows. Without the registry the first model comes from this machine's cache, if it was served
+    here before.
+
+    Args:
+        state: the service's; its settings name the address.
+        builder: makes models that answer.
+        telemetry: what is counted.
+        home: of the registry, as `registry.registry.Registry.open` takes it.
+    """
+
+    def __init__(
+        self,
+        state: ServiceState,
+        builder: Builder,
+        telemetry: Telemetry,
+        *,
+        home: Path | str | None = None,
+    ) -> None:
+        self._state = state
+        self._builder = builder
+        self._telemetry = telemetry
+        self._home = home
+        self._registry: Registry | None = None
+        self._failure: _Failure | None = None
+        self._told = ""
+        self._looking = Lock()
+        self._wake = Event()
+        self._is_over = False
+
+    def start(self) -> Thread:
+        """Look at once and then again and again, in a thread that holds nothing up."""
+        thread = Thread(target=self._follow, name="patchbay-follower", daemon=True)
+        thread.start()
+        return thread
+
+    def stop(self) -> None:
+        """Look no further."""
+        self._is_over = True
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Look now, in the follower's thread."""
+        self._failure = None
+        self._wake.set()
+
+    def registry(self) -> Registry:
+        """The registry, opened when it is first asked for.
+
+        Raises:
+            RegistryError: if it can't be opened.
+        """
+        from registry.registry import Registry
+
+        if self._registry is None:
+            self._registry = Registry.open(self._home)
+        return self._registry
+
+    def look(self, *, is_asked: bool = False) -> Outcome:
+        """Look where the address stands, and follow it; nothing is raised.
+
+        Args:
+            is_asked: whether a version that could not be loaded is tried again without a pause.
+        """
+        with self._looking:
+            if is_asked:
+                self._failure = None
+            outcome = self._look()
+        if outcome is not Outcome.UNCHANGED:
+            self._telemetry.count_reload(outcome.value)
+        return outcome
+
+    def _follow(self) -> None:
+        seconds = self._state.settings.poll_seconds
+        self.look()
+        # What was made at the start is no garbage, and would cost a tenth of a second a look.
+        gc.collect()
+        gc.freeze()
+        while not self._is_over:
+            self._wake.wait(seconds or None)
+            self._wake.clear()
+            if not self._is_over:
+                self.look()
+
+    def _look(self) -> Outcome:
+        asked = self._state.settings.model_uri
+        assert asked is not None
+        try:
+            version = self.registry().find(asked)
+        except Exception as error:
+            return self._without_the_registry(asked, error)
+        active = self._state.residents.active
+        if active is not None and (active.identity.uri, active.digest) == (
+            version.uri,
+            version.digest,
+        ):
+            active.from_cache = False
+            self._say("")
+            return Outcome.UNCHANGED
+        if self._is_too_soon(version):
+            return Outcome.UNCHANGED
+        return self._swap(asked, version)
+
+    def _swap(self, asked: str, version: Version) -> Outcome:
+        try:
+            served = self._builder.build(self.registry(), version)
+        except Exception as error:
+            self._note_failure(version)
+            self._fail(f"{version.uri} can't be loaded", error)
+            return Outcome.FAILED
+        self._failure = None
+        if self._is_over:
+            served.leases.close()
+            return Outcome.UNCHANGED
+        before = self._state.residents.active
+        self._state.residents.activate(served)
+        self._telemetry.note_active(version.name, version.version)
+        self._builder.remember(asked, version)
+        self._say("")
+        logger.info(
+            "serving %s%s", version.uri, f" in place of {before.identity.uri}" if before else ""
+        )
+        return Outcome.SWAPPED
+
+    def _without_the_registry(self, asked: str, error: Exception) -> Outcome:
+        """The registry doesn't say where the address stands: go on as before, or begin so."""
+        from registry.errors import RegistryError, StoreError
+
+        if not isinstance(error, StoreError):  # it was reached, and there is no such version
+            self._fail(f"{asked} can't be loaded", error)
+            return Outcome.FAILED
+        if self._state.residents.active is None:
+            try:
+                served = self._builder.recall(asked)
+            except (RegistryError, ServingError) as missing:
+                self._fail(f"{asked} can't be loaded", error)
+                logger.warning("nor can it be had from the cache: %s", missing)
+                return Outcome.FAILED
+            self._state.residents.activate(served)
+            self._telemetry.note_active(served.identity.name, served.identity.version)
+            self._say(
+                f"the registry can't be reached ({error}); serving {served.identity.uri} from the "
+                "cache, where the address stood last"
+            )
+            return Outcome.FROM_CACHE
+        self._say(f"the registry can't be reached ({error}); serving as before")
+        return Outcome.UNREACHABLE
+
+    def _fail(self, what: str, error: Exception) -> None:
+        """Say why there is no new model; and, if there is none at all, let requests know."""
+        expected = _is_expected(error)
+        reason = str(error) if expected else f"{type(error).__name__}: {error}"
+        going_on = self._state.residents.active is not None
+        told = f"{what}: {reason}" + ("; serving as before" if going_on else "")
+        if told != self._told:
+            logger.error("%s", told, exc_info=None if expected else error)
+        self._told = told
+        if isinstance(error, ModelError):
+            self._state.fail(error.code, str(error))
+        else:
+            self._state.fail("load_failed", f"{what}: {reason}")
+
+    def _say(self, warning: str) -> None:
+        """Warn once of what goes on for long."""
+        if warning and warning != self._told:
+            logger.warning("%s", warning)
+        elif self._told and not warning:
+            logger.info("the registry is as it should be again")
+        self._told = warning
+
+    def _is_too_soon(self, version: Version) -> bool:
+        failure = self._failure
+        return (
+            failure is not None and failure.digest == version.digest and monotonic() < failure.until
+        )
+
+    def _note_failure(self, version: Version) -> None:
+        pause = _FIRST_PAUSE_SECONDS
+        if self._failure is not None and self._failure.digest == version.digest:
+            pause = min(2 * self._failure.pause_seconds, _LONGEST_PAUSE_SECONDS)
+        self._failure = _Failure(version.digest, pause, monotonic() + pause)
+
+
+def start_following(state: ServiceState, telemetry: Telemetry) -> Thread:
+    """Load the model that the settings name and follow it, beside a service that runs already.
+
+    Imports what takes seconds in a thread of its own, so that ``/livez`` answers meanwhile; gives
+    that thread, which ends when the follower has begun.
+    """
+
+    def begin() -> None:
+        try:
+            follower = make_follower(state, telemetry)
+        except ServingError as error:
+            logger.error("no model is served: %s", error)
+            state.fail(getattr(error, "code", "load_failed"), str(error))
+        except Exception as error:
+            logger.exception("no model is served")
+            state.fail("load_failed", f"{type(error).__name__}: {error}")
+        else:
+            state.follower = follower
+            follower.start()
+
+    thread = Thread(target=begin, name="patchbay-starter", daemon=True)
+    thread.start()
+    return thread
+
+
+def make_follower(state: ServiceState, telemetry: Telemetry) -> Follower:
+    """What follows the address in the settings, with all that it needs to load a model.
+
+    Raises:
+        ModelError: if there is no address.
+        SettingsError: if the device isn't there.
+    """
+    settings = state.settings
+    if settings.model_uri is None:
+        raise ModelError(
+            "no_model",
+            "PATCHBAY_MODEL_URI is not set; set it to a registered patched model, such as "
+            "models:/name@champion, and start the service again",
+        )
+    import torch  # here, not above: it takes seconds, and the process should answer before
+
+    from serving.engine.batcher import Batcher
+    from serving.engine.executor import choose_executor
+    from serving.residency.building import Builder
+    from serving.residency.parts import PartCache
+
+    torch.set_num_threads(settings.threads)
+    executor = choose_executor(settings.device)
+    parts = PartCache(
+        settings.memory_bytes,
+        place=lambda network: network.to(executor.device),
+        changed=telemetry.note_parts,
+    )
+    state.open(
+        Batcher(
+            max_images=settings.batch_size,
+            wait_seconds=settings.batch_wait_ms / 1000,
+            report=telemetry.count_batch,
+        )
+    )
+    return Follower(state, Builder(parts, executor), telemetry)
+
+
+def _is_expected(error: Exception) -> bool:
+    """Whether the message was written for a user, so that no traceback is needed."""
+    from modularizer.errors import ModularizerError
+    from registry.errors import RegistryError
+
+    return isinstance(error, ModularizerError | RegistryError | ServingError)

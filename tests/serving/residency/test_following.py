@@ -1,0 +1,281 @@
+"""A follower on a real registry."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import sleep
+
+import pytest
+
+from registry.registry import Registry
+from serving.engine.batcher import Batcher
+from serving.engine.executor import SequentialExecutor
+from serving.errors import ModelError, NotReadyError, SettingsError
+from serving.residency import following
+from serving.residency.building import Builder
+from serving.residency.following import Follower, Outcome, make_follower, start_following
+from serving.residency.parts import PartCache
+from serving.residency.state import ServiceState
+from serving.settings import Settings
+from serving.telemetry import Telemetry
+from tests.serving.samples import random_images, register_patched
+
+CHAMPION = "models:/served@champion"
+
+
+class Setting:
+    """What a service has, without the service."""
+
+    def __init__(self, home: Path, uri: str = CHAMPION, **settings: int) -> None:
+        self.home = home
+        self.telemetry = Telemetry()
+        self.state = ServiceState(Settings(model_uri=uri, device="cpu", **settings))
+        self.parts = PartCache(self.state.settings.memory_bytes, changed=self.telemetry.note_parts)
+        builder = Builder(self.parts, SequentialExecutor(), home=home)
+        self.follower = Follower(self.state, builder, self.telemetry, home=home)
+
+    @property
+    def serving(self) -> str:
+        return self.state.require_active().identity.uri
+
+    def value(self, sample: str, **labels: str) -> float:
+        return self.telemetry.registry.get_sample_value(sample, labels) or 0
+
+    def reloads(self, outcome: str) -> float:
+        return self.value("patchbay_reloads_total", outcome=outcome)
+
+    def reason(self) -> tuple[str, str]:
+        with pytest.raises(NotReadyError) as caught:
+            self.state.require_active()
+        return caught.value.code, str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def two_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with ``served/1`` and ``served/2``, the alias on 2, of which 1 shares no part."""
+    home = tmp_path_factory.mktemp("followed")
+    register_patched(home)
+    register_patched(home, seed=2)
+    return home
+
+
+@pytest.fixture
+def home(two_versions: Path) -> Iterator[Path]:
+    move(two_versions, 1)
+    yield two_versions
+    shutil.rmtree(two_versions / "cache", ignore_errors=True)
+
+
+def move(home: Path, version: int) -> None:
+    Registry.open(home).aliases.promote(f"models:/served/{version}", "champion")
+
+
+def answers(setting: Setting) -> list[str]:
+    engine = setting.state.require_active().engine
+    found = engine.answer(list(random_images(40, 8, 8, 1)))
+    return [found.class_names[label] for label in found.labels]
+
+
+def test_the_model_is_where_the_alias_stands_and_goes_where_it_goes(home: Path) -> None:
+    setting = Setting(home)
+    assert setting.follower.look() is Outcome.SWAPPED
+    assert setting.serving == "models:/served/1"
+    assert setting.follower.look() is Outcome.UNCHANGED
+    before = answers(setting)
+    with setting.state.lease() as begun_with:
+        move(home, 2)
+        assert setting.follower.look() is Outcome.SWAPPED
+        assert setting.serving == "models:/served/2"
+        assert begun_with.identity.version == 1
+        assert answers(setting) != before
+    assert setting.reloads("swapped") == 2
+    assert setting.value("patchbay_active_version", name="served", version="1") == 0
+    assert setting.value("patchbay_active_version", name="served", version="2") == 1
+    move(home, 1)
+    assert setting.follower.look() is Outcome.SWAPPED
+    assert answers(setting) == before
+
+
+def test_parts_are_resident_and_are_given_back(home: Path) -> None:
+    setting = Setting(home)
+    setting.follower.look()
+    assert [part.name for part in setting.parts.resident()] == [
+        "models:/weak/1",
+        "models:/strong.TC/1",
+    ]
+    assert [part.references for part in setting.parts.resident()] == [1, 1]
+    move(home, 2)
+    setting.follower.look()
+    assert [part.references for part in setting.parts.resident()] == [0, 0, 1, 1]
+    weak_bytes = setting.value("patchbay_resident_bytes", part="models:/weak/2")
+    assert weak_bytes == setting.parts.resident()[2].size_bytes
+    setting.state.close()
+    assert [part.references for part in setting.parts.resident()] == [0, 0, 0, 0]
+    setting.parts.evict_unused()
+    assert setting.value("patchbay_resident_bytes", part="models:/weak/2") == 0
+
+
+def test_a_version_that_can_not_be_loaded_leaves_the_old_one(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = Setting(home)
+    setting.follower.look()
+    move(home, 2)
+    weak = Registry.open(home).find("models:/weak/2")
+    files = home / "artifacts" / "models" / weak.model_id / "artifacts"
+    aside = home / "aside"
+    shutil.rmtree(home / "cache" / "bundles" / weak.digest, ignore_errors=True)
+    files.rename(aside)
+    try:
+        assert setting.follower.look() is Outcome.FAILED
+        assert setting.serving == "models:/served/1"
+        assert len(answers(setting)) == 40
+        assert setting.reloads("failed") == 1
+        # It is not tried again at each look, but soon, or when asked to.
+        assert setting.follower.look() is Outcome.UNCHANGED
+        assert setting.follower.look(is_asked=True) is Outcome.FAILED
+        monkeypatch.setattr(following, "_LONGEST_PAUSE_SECONDS", 0.0)
+        monkeypatch.setattr(following, "_FIRST_PAUSE_SECONDS", 0.0)
+        setting.follower.look(is_asked=True)
+        assert setting.follower.look() is Outcome.FAILED
+    finally:
+        aside.rename(files)
+    assert setting.follower.look() is Outcome.SWAPPED
+    assert setting.serving == "models:/served/2"
+
+
+def test_a_version_that_does_not_fit_beside_the_old_one_leaves_it(home: Path) -> None:
+    small = Setting(home)
+    small.follower.look()
+    needed = small.parts.size_bytes
+    setting = Setting(home, memory_bytes=needed + 4096)
+    setting.follower.look()
+    move(home, 2)
+    assert setting.follower.look() is Outcome.FAILED
+    assert setting.serving == "models:/served/1"
+    # What was loaded before the room ran out is not used, and goes when its bytes are needed.
+    assert [part.references for part in setting.parts.resident()] == [1, 1, 0]
+
+
+def test_what_is_asked_for_in_vain_is_the_reason_for_having_no_model(home: Path) -> None:
+    for uri, code, message in [
+        ("models:/nothing@champion", "load_failed", "nothing"),
+        ("models:/served/99", "load_failed", "99"),
+        ("nonsense", "load_failed", "nonsense"),
+        ("models:/weak/1", "not_a_patched_model", "found one of kind weak"),
+        ("models:/strong/1", "not_a_patched_model", "found one of kind strong"),
+    ]:
+        setting = Setting(home, uri)
+        assert setting.follower.look() is Outcome.FAILED
+        found = setting.reason()
+        assert found[0] == code
+        assert message in found[1]
+
+
+def test_an_alias_that_is_set_later_is_found_later(home: Path) -> None:
+    setting = Setting(home, "models:/served@later")
+    assert setting.follower.look() is Outcome.FAILED
+    Registry.open(home).aliases.promote("models:/served/1", "later")
+    assert setting.follower.look() is Outcome.SWAPPED
+    # One that is taken away leaves the model that it stood for.
+    Registry.open(home)._store.client.delete_registered_model_alias("served", "later")
+    assert setting.follower.look() is Outcome.FAILED
+    assert setting.serving == "models:/served/1"
+
+
+class TestWithoutTheRegistry:
+    @pytest.fixture
+    def mended(self, home: Path) -> Iterator[Callable[[], object]]:
+        """A home that was served from before, and whose database is broken until this is called.
+
+        It is broken in place: the process has it open.
+        """
+        Setting(home).follower.look()
+        database = home / "mlflow.db"
+        good = database.read_bytes()
+        database.write_bytes(b"no database" * 1000)
+        yield lambda: database.write_bytes(good)
+        database.write_bytes(good)
+
+    def test_the_version_that_was_served_last_comes_from_the_cache(
+        self, home: Path, mended: Callable[[], object], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        setting = Setting(home)
+        assert setting.follower.look() is Outcome.FROM_CACHE
+        assert setting.serving == "models:/served/1"
+        assert setting.state.require_active().from_cache
+        assert "can't be reached" in caplog.text
+        assert "serving models:/served/1 from the cache" in caplog.text
+        assert setting.follower.look() is Outcome.UNREACHABLE
+        assert caplog.text.count("serving as before") == 1
+        setting.follower.look()
+        assert caplog.text.count("serving as before") == 1  # said once
+        from_cache = answers(setting)
+        mended()
+        assert setting.follower.look() is Outcome.UNCHANGED
+        assert not setting.state.require_active().from_cache
+        whole = Setting(home)
+        whole.follower.look()
+        assert answers(whole) == from_cache
+
+    @pytest.mark.usefixtures("mended")
+    def test_what_was_never_served_here_is_not_there(self, home: Path) -> None:
+        setting = Setting(home, "models:/served/2")
+        assert setting.follower.look() is Outcome.FAILED
+        code, message = setting.reason()
+        assert code == "load_failed"
+        assert "can't be used" in message
+
+    @pytest.mark.usefixtures("mended")
+    def test_a_cache_that_was_changed_is_not_believed(self, home: Path) -> None:
+        files = (home / "cache" / "bundles").glob("*/weights.safetensors")
+        weights = max(files, key=lambda path: path.stat().st_size)
+        raw = bytearray(weights.read_bytes())
+        raw[-1] ^= 1
+        weights.write_bytes(raw)
+        setting = Setting(home)
+        assert setting.follower.look() is Outcome.FAILED
+        assert setting.reason()[0] == "load_failed"
+        assert not any(part.references for part in setting.parts.resident())
+
+
+def test_without_an_address_there_is_nothing_to_follow() -> None:
+    with pytest.raises(ModelError, match="PATCHBAY_MODEL_URI is not set"):
+        make_follower(ServiceState(Settings()), Telemetry())
+
+
+def test_what_can_not_begin_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(device: str) -> None:
+        raise SettingsError("no such device")
+
+    monkeypatch.setattr("serving.engine.executor.choose_executor", fail)
+    state = ServiceState(Settings(model_uri="models:/served/1"))
+    start_following(state, Telemetry()).join()
+    assert state.code == "load_failed"
+
+
+def test_a_registered_model_is_loaded_and_followed_beside_the_service(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATCHBAY_HOME", str(home))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    state = ServiceState(Settings(model_uri=CHAMPION, device="cpu", poll_seconds=0.05))
+    start_following(state, Telemetry()).join()
+    wait_for(state, 1)
+    move(home, 2)
+    wait_for(state, 2)
+    assert isinstance(state.batcher, Batcher)
+    state.close()
+    with pytest.raises(NotReadyError, match="stopping"):
+        state.require_active()
+
+
+def wait_for(state: ServiceState, version: int) -> None:
+    for _ in range(600):
+        active = state.residents.active
+        if active is not None and active.identity.version == version:
+            return
+        sleep(0.05)
+    raise AssertionError(f"version {version} was not served within 30 seconds")
