@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from modularizer.assembly.patched import PatchedClassifier
 from registry.errors import RegistryError
 from registry.standalone import Standalone, load_archive
-from serving.decoding.images import ImageDecoder, ImageLimits
+from serving.decoding.images import ImageDecoder
+from serving.decoding.limits import ImageLimits
 from serving.errors import RequestError
 from serving.scoring.answering import Answers, Model, Preparation, answer
 from serving.scoring.batches import Batch, Slice

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +12,12 @@ from PIL import Image
 from modularizer.datasets.pixels import pixels_as_seen
 from serving.decoding.arrays import MAGIC as NPY_MAGIC
 from serving.decoding.arrays import images_from_npy
+from serving.decoding.limits import ImageCount, ImageLimits
 from serving.decoding.webp import is_webp, webp_size
 from serving.errors import (
     EmptyBodyError,
     ImageError,
     InvalidImageError,
-    TooManyImagesError,
     TooManyPixelsError,
     UnsupportedFormatError,
 )
@@ -40,21 +39,6 @@ _REFUSED = {
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
-@dataclass(frozen=True)
-class ImageLimits:
-    """How much one request may ask for.
-
-    Attributes:
-        max_images: images of a request.
-        max_pixels: height times width of one image.
-        max_request_pixels: the same, summed over a request.
-    """
-
-    max_images: int
-    max_pixels: int
-    max_request_pixels: int
-
-
 class ImageDecoder:
     """Decodes the images of one request; what it has seen counts towards the limits.
 
@@ -64,8 +48,7 @@ class ImageDecoder:
 
     def __init__(self, limits: ImageLimits) -> None:
         self.limits = limits
-        self.images_seen = 0
-        self.pixels_seen = 0
+        self.count = ImageCount(limits)
 
     def decode(self, body: bytes) -> list[NDArray[np.uint8]]:
         """The image, or for .npy the images, in these bytes.
@@ -85,9 +68,9 @@ class ImageDecoder:
         if not body:
             raise EmptyBodyError("expected a PNG, JPEG, WebP or .npy file, found no bytes")
         if body.startswith(NPY_MAGIC):
-            return list(images_from_npy(body, check=self._count))
+            return list(images_from_npy(body, check=self.count.add))
         if is_webp(body):
-            self._require_size(*webp_size(body))
+            self.count.require_size(*webp_size(body))
             return [self._decode_with_pillow(body, "WEBP")]
         for magic, name in _PILLOW_FORMATS.items():
             if body.startswith(magic):
@@ -99,10 +82,12 @@ class ImageDecoder:
     def _decode_with_pillow(self, body: bytes, name: str) -> NDArray[np.uint8]:
         try:
             with Image.open(io.BytesIO(body), formats=(name,)) as image:
-                self._count(1, image.height, image.width)
+                self.count.add(1, image.height, image.width)
                 return pixels_as_seen(image)
         except _BOMBS as error:
-            raise TooManyPixelsError(f"this {name} is larger than {self._image_limit}") from error
+            raise TooManyPixelsError(
+                f"this {name} is larger than {self.limits.max_pixels} pixels an image"
+            ) from error
         except ImageError:
             raise
         except Exception as error:  # Pillow's plugins fail in many ways on broken bytes
@@ -110,31 +95,6 @@ class ImageDecoder:
             if "BytesIO" in reason:  # "cannot identify image file <_io.BytesIO object at 0x...>"
                 reason = "its header can't be read"
             raise InvalidImageError(f"this {name} is broken: {reason}") from error
-
-    def _count(self, images: int, height: int, width: int) -> None:
-        self.images_seen += images
-        self.pixels_seen += images * height * width
-        if self.images_seen > self.limits.max_images:
-            raise TooManyImagesError(
-                f"at most {self.limits.max_images} images a request, found at least "
-                f"{self.images_seen}; send them in several requests"
-            )
-        self._require_size(height, width)
-        if self.pixels_seen > self.limits.max_request_pixels:
-            raise TooManyPixelsError(
-                f"at most {self.limits.max_request_pixels} pixels a request, found at least "
-                f"{self.pixels_seen}; send the images in several requests"
-            )
-
-    def _require_size(self, height: int, width: int) -> None:
-        if height * width > self.limits.max_pixels:
-            raise TooManyPixelsError(
-                f"at most {self._image_limit}, found {height} x {width}; make it smaller first"
-            )
-
-    @property
-    def _image_limit(self) -> str:
-        return f"{self.limits.max_pixels} pixels an image"
 
 
 def decode_images(bodies: Sequence[bytes], limits: ImageLimits) -> list[NDArray[np.uint8]]:

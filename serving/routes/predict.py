@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from serving.decoding.images import ImageLimits, decode_images
+from serving.decoding.images import decode_images
+from serving.decoding.limits import ImageLimits
 from serving.errors import DeadlineError, NonFiniteScoresError, RequestError
 from serving.protocol import ModelIdentity, PatchExplanation, Prediction, PredictResponse
 from serving.residency.state import ServiceState

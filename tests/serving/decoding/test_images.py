@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.decoding.images import ImageLimits, decode_images
+from serving.decoding.images import decode_images
+from serving.decoding.limits import ImageLimits
 from serving.errors import (
     EmptyBodyError,
     InvalidImageError,

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from serving.decoding.images import ImageLimits, decode_images
+from serving.decoding.images import decode_images
+from serving.decoding.limits import ImageLimits
 from serving.decoding.webp import is_webp, webp_size
 from serving.errors import ImageError, InvalidImageError, TooManyPixelsError
 from tests.serving.samples import encode, random_images
