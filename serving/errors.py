@@ -89,6 +89,18 @@ class BadBodyError(RequestError):
     code = "bad_body"
 
 
+class BadInferRequestError(RequestError):
+    """A field of a V2 inference request is missing, or holds what it can't."""
+
+    code = "bad_infer_request"
+
+
+class BadTensorError(RequestError):
+    """The tensor of a V2 inference request has no datatype, shape or values of images."""
+
+    code = "bad_tensor"
+
+
 class SlowBodyError(RequestError):
     """The body did not arrive in time."""
 
