@@ -190,6 +190,13 @@ class BusyError(RequestError):
         return {"Retry-After": "1"}
 
 
+class InternalError(RequestError):
+    """Something went wrong that is not the request's fault; the log has more."""
+
+    status = 500
+    code = "internal"
+
+
 class NonFiniteScoresError(RequestError):
     """The model gave NaN or infinity for one of the images."""
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from serving.protocol import Prediction
-
 if TYPE_CHECKING:  # torch takes seconds to import: /livez answers before it is there
+    from serving.engine.answers import Answers
     from serving.engine.batcher import BatchReport
     from serving.residency.parts import ResidentPart
 
@@ -31,8 +31,9 @@ class Telemetry:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "patchbay_requests",
-            "Requests to /predict by outcome: ok, or the code of the error.",
-            ["outcome"],
+            "Requests with images by outcome (ok, or the code of the error) and route (predict, or "
+            "infer of the Open Inference Protocol).",
+            ["outcome", "route"],
             registry=self.registry,
         )
         self.images = Counter(
@@ -84,15 +85,15 @@ class Telemetry:
         self._last_active: tuple[str, str] | None = None
         self._known_parts: set[str] = set()
 
-    def count_outcome(self, outcome: str) -> None:
-        """A request to /predict ended: "ok", or with the error of that code."""
-        self.requests.labels(outcome).inc()
+    def count_outcome(self, outcome: str, route: str) -> None:
+        """A request ended: "ok", or with the error of that code."""
+        self.requests.labels(outcome, route).inc()
 
-    def count_answers(self, predictions: Iterable[Prediction]) -> None:
+    def count_answers(self, answers: Answers) -> None:
         """These images were answered."""
-        for prediction in predictions:
-            self.images.inc()
-            for patch in prediction.changed_by:
+        self.images.inc(len(answers))
+        for row in np.flatnonzero(answers.labels != answers.weak_labels):
+            for patch in answers.changed_by(int(row)):
                 self.changed.labels(patch).inc()
 
     def count_batch(self, report: BatchReport) -> None:

@@ -11,13 +11,17 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from serving.residency.state import ServiceState
+from serving.routes.intake import Intake
 from serving.routes.predict import Predict
-from serving.routes.responses import error_answer
+from serving.routes.responses import error_answer, json_answer
+from serving.routes.v2 import v2_routes
 from serving.telemetry import Telemetry
+from serving.v2.messages import ErrorMessage
 
 _ROUTES = {
     "POST /predict": "predict an image: a PNG, JPEG, WebP or .npy body, or several as multipart "
     "files; ?patches=CLASS,CLASS or none, ?explain=1, ?timeout_ms=MILLISECONDS",
+    "GET /v2, POST /v2/models/NAME/infer": "the Open Inference Protocol, for its clients",
     "GET /livez": "200 while the process runs",
     "GET /readyz": "200 when there is a model to answer with, else 503 and why",
     "GET /metrics": "counters for Prometheus",
@@ -31,7 +35,8 @@ def create_app(state: ServiceState, telemetry: Telemetry) -> Starlette:
         state: where the engine is found, once there is one.
         telemetry: what is counted.
     """
-    predict = Predict(state, telemetry)
+    intake = Intake(state, telemetry)
+    predict = Predict(intake)
 
     async def handle_predict(request: Request) -> Response:
         return await predict(request)
@@ -42,6 +47,7 @@ def create_app(state: ServiceState, telemetry: Telemetry) -> Starlette:
     app = Starlette(
         routes=[
             Route("/predict", handle_predict, methods=["POST"]),
+            *v2_routes(intake),
             Route("/", handle_index, methods=["GET"]),
         ],
         exception_handlers={HTTPException: _http_error},
@@ -50,7 +56,7 @@ def create_app(state: ServiceState, telemetry: Telemetry) -> Starlette:
     return app
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     message = error.detail
@@ -58,4 +64,6 @@ async def _http_error(_: Request, error: Exception) -> Response:
         message = f"this route takes {(error.headers or {}).get('Allow', 'another method')} only"
     elif status == HTTPStatus.NOT_FOUND:
         message = "there is no such route; GET / lists them"
+    if request.url.path.startswith("/v2"):
+        return json_answer(ErrorMessage(error=message), status=status, headers=error.headers)
     return error_answer(status, status.name.lower(), message, error.headers)

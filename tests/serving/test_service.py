@@ -10,6 +10,8 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from tritonclient.http import InferenceServerClient, InferInput
+from tritonclient.utils import InferenceServerException
 
 from modularizer.classifier import predict
 from registry.registry import Registry
@@ -50,7 +52,7 @@ def test_without_a_model_it_lives_and_says_what_is_missing(
         pytest.raises(ClientError, match="503 no_model: PATCHBAY_MODEL_URI"),
     ):
         client.predict(png_bytes(random_images(8, 8, 1)))
-    counted = 'patchbay_requests_total{outcome="no_model"}'
+    counted = 'patchbay_requests_total{outcome="no_model",route="predict"}'
     assert metric(service_without_model, counted) == 1
 
 
@@ -92,7 +94,7 @@ def test_metrics_count_ours_beside_bentoml_s(
     service: RunningService, client: PredictClient
 ) -> None:
     lines = (
-        'patchbay_requests_total{outcome="ok"}',
+        'patchbay_requests_total{outcome="ok",route="predict"}',
         "patchbay_images_total",
         'patchbay_changed_answers_total{patch="cone"}',
         'patchbay_stage_seconds_count{stage="patches"}',
@@ -170,3 +172,36 @@ def test_answers_to_many_at_once_are_each_one_s_own(service: RunningService) -> 
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_the_stock_client_of_the_open_inference_protocol_works_unchanged(
+    service: RunningService, home: Path
+) -> None:
+    images = random_images(20, 8, 8, 1)
+    expected = predict(Registry.open(home).load_patched("models:/served/1"), images)
+    client = InferenceServerClient(service.url.removeprefix("http://"))
+    try:
+        assert client.is_server_live()
+        assert client.is_server_ready()
+        assert client.is_model_ready("served")
+        assert client.is_model_ready("served", "1")
+        assert not client.is_model_ready("nothing")
+        assert client.get_server_metadata()["name"] == "patchbay"
+        assert client.get_model_metadata("served")["versions"] == ["1"]
+        given = InferInput("images", list(images.shape), "UINT8")
+        for binary in (True, False):
+            given.set_data_from_numpy(images, binary_data=binary)
+            result = client.infer("served", [given], request_id="a")
+            scores = result.as_numpy("scores")
+            assert scores is not None
+            np.testing.assert_allclose(scores, expected, atol=1e-5)
+            assert result.get_response()["model_version"] == "1"
+        asked = [client.async_infer("served", [given]) for _ in range(5)]
+        for one in asked:
+            scores = one.get_result().as_numpy("scores")
+            assert scores is not None
+            np.testing.assert_allclose(scores, expected, atol=1e-5)
+        with pytest.raises(InferenceServerException, match="not in memory; there is served/1"):
+            client.infer("nothing", [given])
+    finally:
+        client.close()

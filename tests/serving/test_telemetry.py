@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 
 from serving.engine.batcher import BatchReport, Reason
-from serving.routes.predict import predict_response
 from serving.telemetry import Telemetry
 from tests.serving.samples import make_engine, random_images
 
@@ -12,14 +11,13 @@ def test_answers_are_counted_by_the_patches_that_changed_them() -> None:
     telemetry = Telemetry()
     engine = make_engine()
     answers = engine.answer(list(random_images(60, 8, 8, 1)))
-    predictions = predict_response(engine, answers).predictions
-    telemetry.count_answers(predictions)
+    telemetry.count_answers(answers)
     assert telemetry.registry.get_sample_value("patchbay_images_total") == 60
     for patch in ("TC", "7"):
         counted = telemetry.registry.get_sample_value(
             "patchbay_changed_answers_total", {"patch": patch}
         )
-        assert (counted or 0) == sum(patch in p.changed_by for p in predictions)
+        assert (counted or 0) == sum(patch in answers.changed_by(row) for row in range(60))
 
 
 def test_a_stage_is_timed_though_it_fails() -> None:
@@ -46,5 +44,5 @@ def test_a_batch_is_counted_by_its_size_and_its_reason() -> None:
 
 
 def test_two_instances_live_in_one_process() -> None:
-    Telemetry().count_outcome("ok")
+    Telemetry().count_outcome("ok", "predict")
     assert Telemetry().registry.get_sample_value("patchbay_images_total") == 0

@@ -54,7 +54,7 @@ class Service:
         return self.ask("POST", "/predict", content=content, **options)
 
     def outcomes(self, outcome: str) -> float:
-        labels = {"outcome": outcome}
+        labels = {"outcome": outcome, "route": "predict"}
         return self.telemetry.registry.get_sample_value("patchbay_requests_total", labels) or 0
 
 

@@ -1,0 +1,142 @@
+"""What every request with images goes through: let in, read, decoded, batched, in time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from serving.decoding.limits import ImageLimits
+from serving.errors import DeadlineError, InternalError, RequestError
+from serving.residency.state import ServiceState
+from serving.routes.admission import Admission, Admitted
+from serving.routes.body import read_body
+from serving.telemetry import Telemetry
+
+if TYPE_CHECKING:  # torch takes seconds to import: /livez answers before it is there
+    from serving.engine.answers import Answers
+    from serving.engine.engine import Engine
+    from serving.engine.prepared import Ask, Image, Prepared
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+ErrorAnswer = Callable[[RequestError], Response]
+
+
+class Intake:
+    """The way of a request to the networks and back, for any protocol.
+
+    Args:
+        state: where models are found.
+        telemetry: what is counted.
+
+    Attributes:
+        limits: of the images of one request.
+    """
+
+    def __init__(self, state: ServiceState, telemetry: Telemetry) -> None:
+        settings = state.settings
+        self.state = state
+        self.telemetry = telemetry
+        self.limits = ImageLimits(
+            max_images=settings.max_images,
+            max_pixels=settings.max_pixels,
+            max_request_pixels=settings.max_request_pixels,
+        )
+        self.admission = Admission(max_images=settings.queue_images, max_bytes=settings.queue_bytes)
+        self._decoders = ThreadPoolExecutor(settings.decode_threads, "patchbay-decode")
+
+    async def answered(
+        self,
+        route: str,
+        work: Callable[[Admitted], Awaitable[Response]],
+        error_answer: ErrorAnswer,
+    ) -> Response:
+        """Do the work if there is room for it; its errors become answers, nothing is raised.
+
+        An error that got as far as the server would end the connection of a client who may
+        have other requests to send.
+
+        Args:
+            route: what the request is counted under.
+            work: the request's, given its share of what is let in.
+            error_answer: an error in the words of the route's protocol.
+        """
+        try:
+            with self.admission.admit() as admitted:
+                async with in_time(self.state.settings.deadline_seconds):
+                    response = await work(admitted)
+            outcome = "ok"
+        except RequestError as error:
+            outcome, response = error.code, error_answer(error)
+        except ClientDisconnect:
+            outcome, response = "disconnected", Response(status_code=400)
+        except Exception:
+            logger.exception("an error of our own while answering %s", route)
+            internal = InternalError("an error of the service's own; see its log")
+            outcome, response = internal.code, error_answer(internal)
+        self.telemetry.count_outcome(outcome, route)
+        return response
+
+    async def read(self, request: Request, admitted: Admitted) -> bytes:
+        """The whole body, within the limits."""
+        settings = self.state.settings
+        with self.telemetry.timed("read"):
+            return await read_body(
+                request,
+                max_bytes=settings.max_body_bytes,
+                seconds=settings.body_seconds,
+                held=admitted.count_bytes,
+            )
+
+    async def in_a_thread(self, work: Callable[[], T]) -> T:
+        """Do what takes longer than the event loop can wait, with as many others as may decode."""
+        return await asyncio.get_running_loop().run_in_executor(self._decoders, work)
+
+    async def answer(
+        self, engine: Engine, ask: Ask, admitted: Admitted, decode: Callable[[], Sequence[Image]]
+    ) -> Answers:
+        """The networks' answers for a request's images.
+
+        Args:
+            engine: of a model that the caller leases.
+            ask: what is wanted of the images.
+            admitted: the request's share, which grows to its images.
+            decode: gives the images; called in a thread.
+
+        Raises:
+            RequestError: whatever ``decode`` raises; or if there are more images than there is
+                room for.
+        """
+
+        def prepare() -> Prepared:
+            return engine.prepare(decode(), ask)
+
+        with self.telemetry.timed("decode"):
+            prepared = await self.in_a_thread(prepare)
+        admitted.count_images(len(prepared))
+        return await self.state.batcher.submit(engine, prepared)
+
+
+@asynccontextmanager
+async def in_time(seconds: float) -> AsyncIterator[None]:
+    """Stop the block when it takes longer.
+
+    Raises:
+        DeadlineError: if it does.
+    """
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            yield
+    except TimeoutError as error:
+        if not limit.expired():  # another one's
+            raise
+        raise DeadlineError(f"there was no answer within {seconds:g} seconds") from error
