@@ -136,6 +136,16 @@ class Loader:
         )
         return Loaded(version, patched, manifest, (weak, *class_modules))
 
+    def load_part(self, version: Version, parts: PartSource) -> Classifier | ClassModule:
+        """A weak model or a class module, kept where parts are; raises as `load`."""
+
+        def take(one: Version) -> Classifier | ClassModule:
+            if one.kind == "class_module":
+                return self._taken(parts, one, self.class_module)
+            return self._taken(parts, one, self.classifier)
+
+        return self._with_good_copy(version, take)
+
     def _taken(self, parts: PartSource | None, version: Version, load: Callable[[Version], T]) -> T:
         if parts is None:
             return load(version)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from modularizer.assembly.class_module import ClassModule
 from modularizer.assembly.patched import PatchedClassifier
 from modularizer.classifier import Classifier
 from modularizer.records import Decomposition, PatchedManifest, TrainedClassifier
@@ -122,6 +123,11 @@ class Registry:
             BundleError: if what is stored is not what was registered.
         """
         return self._loader.load(self.find(uri), parts)
+
+    @wrapped_errors("the registry")
+    def load_part(self, uri: str, parts: PartSource) -> Classifier | ClassModule:
+        """Load what can be a part of patched models into where those are kept; raises as `load`."""
+        return self._loader.load_part(self.find(uri), parts)
 
     def load_classifier(self, uri: str) -> Classifier:
         """Load a strong or weak classifier; raises as `load`, or if it is another kind."""

@@ -211,6 +211,58 @@ class UnknownModelError(RequestError):
     code = "unknown_model"
 
 
+class UnknownRouteError(RequestError):
+    """What the route does is not switched on."""
+
+    status = 404
+    code = "not_found"
+
+
+class UnauthorizedError(RequestError):
+    """The request doesn't say who it is from, or can't prove it."""
+
+    status = 401
+    code = "unauthorized"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """How to say so."""
+        return {"WWW-Authenticate": "Bearer"}
+
+
+class ForbiddenError(RequestError):
+    """Who sent the request may not do that from where it comes."""
+
+    status = 403
+    code = "forbidden"
+
+
+class InUseError(RequestError):
+    """A model can't be let go of, because it is in use."""
+
+    status = 409
+    code = "in_use"
+
+
+class UnloadableError(RequestError):
+    """A model is registered and can't be brought into memory; the message says why."""
+
+    status = 422
+    code = "unloadable"
+
+
+class RegistryUnreachableError(RequestError):
+    """The registry did not answer."""
+
+    status = 503
+    code = "registry_unreachable"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """When it's worth asking again."""
+        return {"Retry-After": "10"}
+
+
 class NotReadyError(RequestError):
     """There is no model to answer with; the message says why."""
 

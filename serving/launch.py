@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import psutil  # type: ignore[import-untyped]
+from pydantic import SecretStr
 
 from serving.errors import LaunchError
 from serving.residency.state import LOADING
@@ -97,7 +98,8 @@ def child_environment(settings: Settings, *, bentoml_home: Path) -> dict[str, st
     """This process's environment with these settings in place of its own."""
     environment = {name: value for name, value in os.environ.items() if not _is_setting(name)}
     for name, value in settings.model_dump(exclude_none=True).items():
-        environment[PREFIX + name.upper()] = str(value)
+        plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+        environment[PREFIX + name.upper()] = str(plain)
     if settings.home is not None:
         environment[PREFIX + "HOME"] = str(settings.home.absolute())
         environment.pop("MLFLOW_TRACKING_URI", None)  # it would win over a home

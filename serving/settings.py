@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from serving.errors import SettingsError
 
 PREFIX = "PATCHBAY_"
 
 Count = Annotated[int, Field(ge=1)]
+Secret = Annotated[SecretStr, Field(min_length=8, max_length=500)]
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
 
@@ -35,6 +36,8 @@ class Settings(BaseModel):
         poll_seconds: how often to look whether the address stands for another version; 0 looks
             only when asked to.
         memory_bytes: of the parameters of all networks in memory, in use or not.
+        admin_token: who bears it may bring models in and out; without one, this machine alone.
+        webhook_secret: what MLflow signs its messages with; without one there is no webhook.
         max_body_bytes: of one request.
         max_images: of one request.
         max_pixels: of one image, before it is decoded.
@@ -56,6 +59,8 @@ class Settings(BaseModel):
     deadline_seconds: Seconds = 30.0
     poll_seconds: Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)] = 10.0
     memory_bytes: Count = 4 * 2**30
+    admin_token: Secret | None = None
+    webhook_secret: Secret | None = None
     max_body_bytes: Count = 32 * 1024 * 1024
     max_images: Count = 1000
     max_pixels: Count = 16 * 1024 * 1024
@@ -78,7 +83,13 @@ class Settings(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             problems = "; ".join(
-                f"{PREFIX}{str(problem['loc'][0]).upper()}={problem['input']!r}: {problem['msg']}"
+                f"{PREFIX}{_told(problem['loc'][0], problem['input'])}: {problem['msg']}"
                 for problem in error.errors()
             )
             raise SettingsError(f"can't use {problems}") from error
+
+
+def _told(name: object, value: object) -> str:
+    """A variable and its value, if that is no secret."""
+    is_secret = name in ("admin_token", "webhook_secret")
+    return f"{str(name).upper()}={'...' if is_secret else repr(value)}"

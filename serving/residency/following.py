@@ -107,6 +107,11 @@ class Follower:
             self._registry = Registry.open(self._home)
         return self._registry
 
+    @property
+    def trouble(self) -> str:
+        """What is wrong since the last look; empty if nothing is."""
+        return self._told
+
     def look(self, *, is_asked: bool = False) -> Outcome:
         """Look where the address stands, and follow it; nothing is raised.
 
@@ -241,7 +246,7 @@ def start_following(state: ServiceState, telemetry: Telemetry) -> Thread:
 
     def begin() -> None:
         try:
-            follower = make_follower(state, telemetry)
+            follower = open_models(state, telemetry)
         except ServingError as error:
             logger.error("no model is served: %s", error)
             state.fail(getattr(error, "code", "load_failed"), str(error))
@@ -249,7 +254,6 @@ def start_following(state: ServiceState, telemetry: Telemetry) -> Thread:
             logger.exception("no model is served")
             state.fail("load_failed", f"{type(error).__name__}: {error}")
         else:
-            state.follower = follower
             follower.start()
 
     thread = Thread(target=begin, name="patchbay-starter", daemon=True)
@@ -257,8 +261,8 @@ def start_following(state: ServiceState, telemetry: Telemetry) -> Thread:
     return thread
 
 
-def make_follower(state: ServiceState, telemetry: Telemetry) -> Follower:
-    """What follows the address in the settings, with all that it needs to load a model.
+def open_models(state: ServiceState, telemetry: Telemetry) -> Follower:
+    """Give a state all that it needs to have models, and what follows its address.
 
     Raises:
         ModelError: if there is no address.
@@ -277,6 +281,7 @@ def make_follower(state: ServiceState, telemetry: Telemetry) -> Follower:
     from serving.engine.executor import choose_executor
     from serving.residency.building import Builder
     from serving.residency.parts import PartCache
+    from serving.residency.repository import Repository
 
     torch.set_num_threads(settings.threads)
     executor = choose_executor(settings.device)
@@ -292,7 +297,10 @@ def make_follower(state: ServiceState, telemetry: Telemetry) -> Follower:
             report=telemetry.count_batch,
         )
     )
-    return Follower(state, Builder(parts, executor), telemetry)
+    builder = Builder(parts, executor)
+    follower = Follower(state, builder, telemetry)
+    state.follower, state.repository = follower, Repository(state, follower, builder, parts)
+    return follower
 
 
 def _is_expected(error: Exception) -> bool:

@@ -154,6 +154,19 @@ class PartCache:
             assert self._entries[digest].references >= 0
         self._changed(self.resident())
 
+    def evict(self, digest: str) -> bool:
+        """Drop a part unless it is used or pinned; gives whether it went."""
+        with self._loading, self._lock:
+            entry = self._entries.get(digest)
+            goes = entry is not None and not self._is_held(digest, entry)
+            if goes:
+                del self._entries[digest]
+        del entry
+        if goes:
+            give_memory_back()
+            self._changed(self.resident())
+        return goes
+
     def evict_unused(self) -> int:
         """Drop every part that nobody uses and nobody pinned; gives how many bytes that were."""
         with self._loading:

@@ -12,6 +12,7 @@ from serving.settings import Settings
 if TYPE_CHECKING:  # torch takes seconds to import: /livez answers before it is there
     from serving.engine.batcher import Batcher
     from serving.residency.following import Follower
+    from serving.residency.repository import Repository
 
 LOADING = "loading"
 
@@ -30,6 +31,7 @@ class ServiceState:
     Attributes:
         residents: the models in memory.
         follower: what keeps the active one up to date; None before there is one.
+        repository: brings models in and out; None before there is one.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class ServiceState:
         self.settings = settings
         self.residents = Residents()
         self.follower: Follower | None = None
+        self.repository: Repository | None = None
         self._batcher: Batcher | None = None
         self._code = code
         self._reason = reason
@@ -46,6 +49,11 @@ class ServiceState:
     def code(self) -> str:
         """Why no model is active, in one word; "loading" while that may still change."""
         return self._code
+
+    @property
+    def reason(self) -> str:
+        """Why no model is active, for people."""
+        return self._reason
 
     def open(self, batcher: Batcher) -> None:
         """Requests to models wait in this one from now on."""

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from serving.residency.state import ServiceState
 from serving.routes.intake import Intake
 from serving.routes.predict import Predict
+from serving.routes.repository import repository_routes
 from serving.routes.responses import error_answer, json_answer
 from serving.routes.v2 import v2_routes
 from serving.telemetry import Telemetry
@@ -48,6 +49,7 @@ def create_app(state: ServiceState, telemetry: Telemetry) -> Starlette:
         routes=[
             Route("/predict", handle_predict, methods=["POST"]),
             *v2_routes(intake),
+            *repository_routes(state),
             Route("/", handle_index, methods=["GET"]),
         ],
         exception_handlers={HTTPException: _http_error},

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from serving.v2.answer import MOVERS
 from serving.v2.images import INPUT_NAME
 
-EXTENSIONS = ("binary_tensor_data", "classification", "parameters")
-"""Triton's extensions of the protocol that requests and answers speak; routes may add more."""
+EXTENSIONS = ("binary_tensor_data", "classification", "model_repository", "parameters")
+"""Triton's extensions of the protocol that the service speaks."""
 
 PLATFORM = "patchbay_bundle"
 
@@ -81,12 +81,20 @@ class RepositoryEntry(_Message):
         version: of the model.
         state: whether it can be asked; UNAVAILABLE also where it was never loaded.
         reason: why it is in this state; empty if there is nothing to say.
+        kind: patched, weak or class_module; beyond the protocol, as all that follows.
+        active: whether it answers where no model is named.
+        pinned: whether it stays in memory until it is unloaded.
+        resident_bytes: of its own parameters.
     """
 
     name: str
     version: str
     state: ModelState
     reason: str = ""
+    kind: str = ""
+    active: bool = False
+    pinned: bool = False
+    resident_bytes: int = 0
 
 
 def describe_model(name: str, *, versions: Sequence[str], classes: int) -> ModelMetadata:

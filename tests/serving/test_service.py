@@ -205,3 +205,31 @@ def test_the_stock_client_of_the_open_inference_protocol_works_unchanged(
             client.infer("nothing", [given])
     finally:
         client.close()
+
+
+def test_the_stock_client_brings_models_in_and_out(service: RunningService) -> None:
+    client = InferenceServerClient(service.url.removeprefix("http://"))
+
+    def resident() -> dict[str, bool]:
+        index = client.get_model_repository_index()
+        return {f"{one['name']}/{one['version']}": one["state"] == "READY" for one in index}
+
+    try:
+        assert resident() == {"served/1": True, "strong.TC/1": True, "weak/1": True}
+        client.load_model("served")  # looks where the alias stands
+        client.load_model("served", config='{"version": 1}')  # stays from now on
+        with pytest.raises(InferenceServerException, match="served/1 is the active model"):
+            client.unload_model("served")
+        with pytest.raises(InferenceServerException, match="there is no model 'nothing'"):
+            client.load_model("nothing")
+        with pytest.raises(InferenceServerException, match="is a strong model"):
+            client.load_model("strong")
+    finally:
+        client.close()
+    # A page of another address, in a browser on this machine, may not do it.
+    response = httpx.post(
+        f"{service.url}/v2/repository/models/served/load",
+        headers={"Origin": "https://elsewhere.example"},
+        trust_env=False,
+    )
+    assert response.status_code == 403

@@ -15,7 +15,7 @@ from serving.engine.executor import SequentialExecutor
 from serving.errors import ModelError, NotReadyError, SettingsError
 from serving.residency import following
 from serving.residency.building import Builder
-from serving.residency.following import Follower, Outcome, make_follower, start_following
+from serving.residency.following import Follower, Outcome, open_models, start_following
 from serving.residency.parts import PartCache
 from serving.residency.state import ServiceState
 from serving.settings import Settings
@@ -243,7 +243,7 @@ class TestWithoutTheRegistry:
 
 def test_without_an_address_there_is_nothing_to_follow() -> None:
     with pytest.raises(ModelError, match="PATCHBAY_MODEL_URI is not set"):
-        make_follower(ServiceState(Settings()), Telemetry())
+        open_models(ServiceState(Settings()), Telemetry())
 
 
 def test_what_can_not_begin_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:

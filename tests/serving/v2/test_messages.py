@@ -26,7 +26,7 @@ def test_the_server_names_its_extensions() -> None:
     assert message == {
         "name": "patchbay",
         "version": "1.2",
-        "extensions": ["binary_tensor_data", "classification", "parameters"],
+        "extensions": ["binary_tensor_data", "classification", "model_repository", "parameters"],
     }
 
 
