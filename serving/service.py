@@ -6,6 +6,8 @@ import os
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# BentoML makes two spans a request, exports none unless told to, and keeps them all: 4 kB each.
+os.environ.setdefault("OTEL_SDK_DISABLED", "true")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 
 import bentoml
@@ -46,8 +48,11 @@ class Patchbay:
         state.close()
 
 
-# Past the longest that a body may take to arrive, so that our own, clearer answer comes first.
-PatchbayService = bentoml.service(name="patchbay", workers=1, traffic={"timeout": 3700})(Patchbay)
+# BentoML's own timeout can't be switched off, and each request leaves a timer of a kilobyte that
+# runs to its end: so it is no longer than our deadline needs to answer first.
+PatchbayService = bentoml.service(
+    name="patchbay", workers=1, traffic={"timeout": state.settings.deadline_seconds + 5}
+)(Patchbay)
 
 PatchbayService.add_asgi_middleware(Readiness, state=state)
 

@@ -19,6 +19,8 @@ MAGIC = b"\x93NUMPY"
 # A header of an image array takes 128 bytes; numpy's own limit is 10,000.
 _MAX_HEADER_BYTES = 1024
 
+_ATTEMPTS = 20
+
 HEAD_BYTES = 2**16 + 16
 """As many bytes of a file as a header of version 1.0 can take; `npy_layout` needs no more."""
 
@@ -96,22 +98,34 @@ def npy_layout(head: bytes, size: int, *, body: bytes = b"", many: bool = False)
 
 
 def _header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
-    stream = io.BytesIO(head)
-    try:
-        version = npy_format.read_magic(stream)
-        readers = {
-            (1, 0): npy_format.read_array_header_1_0,
-            (2, 0): npy_format.read_array_header_2_0,
-        }
-        if version not in readers:
-            raise InvalidArrayError(f"expected a .npy file of version 1.0 or 2.0, found {version}")
-        shape, fortran_order, dtype = readers[version](stream, max_header_size=_MAX_HEADER_BYTES)
-    except InvalidArrayError:
-        raise
-    except Exception as error:  # the parser may fail in any way on bytes made up to do so
-        raise InvalidArrayError(f"the .npy header can't be read: {_first_line(error)}") from error
+    for attempt in range(_ATTEMPTS):
+        try:
+            shape, fortran_order, dtype, start = _read_header(io.BytesIO(head))
+            break
+        except InvalidArrayError:
+            raise
+        except SystemError as error:
+            # numpy reads headers with Python's ast, which in Python 3.11 counts its depth for all
+            # threads together, and fails where one of them went in between; none is to blame.
+            if attempt == _ATTEMPTS - 1:
+                raise InvalidArrayError("the .npy header can't be read") from error
+        except Exception as error:  # the parser may fail in any way on bytes made up to do so
+            message = f"the .npy header can't be read: {_first_line(error)}"
+            raise InvalidArrayError(message) from error
     if any(type(size) is not int or size < 0 for size in shape):  # numpy lets True pass
         raise InvalidArrayError(f"the .npy header says shape {shape}; sizes are 0 or more")
+    return shape, fortran_order, dtype, start
+
+
+def _read_header(stream: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    version = npy_format.read_magic(stream)
+    readers = {
+        (1, 0): npy_format.read_array_header_1_0,
+        (2, 0): npy_format.read_array_header_2_0,
+    }
+    if version not in readers:
+        raise InvalidArrayError(f"expected a .npy file of version 1.0 or 2.0, found {version}")
+    shape, fortran_order, dtype = readers[version](stream, max_header_size=_MAX_HEADER_BYTES)
     return shape, bool(fortran_order), dtype, stream.tell()
 
 

@@ -1,6 +1,13 @@
 from __future__ import annotations
 
+import ast
+import gc
 import struct
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -136,3 +143,51 @@ def test_the_limit_is_asked_before_the_pixels_are_touched() -> None:
 def test_broken_headers_are_an_error(body: bytes) -> None:
     with pytest.raises(InvalidArrayError):
         images_from_npy(body, check=accept)
+
+
+class _Cycle:
+    """Garbage that lets another thread go on while it is collected."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+    def __del__(self) -> None:
+        for _ in range(50):
+            pass
+
+
+def test_what_other_threads_parse_does_not_break_a_header() -> None:
+    body = npy_bytes(random_images(1, 8, 8, 1))
+    source = Path(__file__).read_text()
+    is_over = threading.Event()
+    failures: list[str] = []
+
+    def parse() -> None:
+        while not is_over.is_set():
+            with suppress(SystemError):
+                ast.parse(source)
+
+    def read() -> None:
+        for _ in range(1000):
+            assert [_Cycle() for _ in range(3)]
+            try:
+                images_from_npy(body, check=lambda *_: None)
+            except InvalidArrayError as error:
+                failures.append(str(error))
+
+    interval, threshold = sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(1e-6)
+    gc.set_threshold(20)
+    try:
+        parsers, readers = ([Thread(target=work) for _ in range(2)] for work in (parse, read))
+        for thread in (*parsers, *readers):
+            thread.start()
+        for thread in readers:
+            thread.join()
+        is_over.set()
+        for thread in parsers:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*threshold)
+    assert failures == []
