@@ -1,0 +1,1 @@
+"""The service under load, over HTTP on loopback, beside its peers."""

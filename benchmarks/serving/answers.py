@@ -1,0 +1,41 @@
+"""Whether an answer is the expected one: one short name for each way in which it is not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from benchmarks.serving.connection import Answer
+
+OK = "ok"
+REFUSED = str(int(HTTPStatus.SERVICE_UNAVAILABLE))
+WRONG_LABEL = "wrong label"
+UNREADABLE = "unreadable answer"
+DISCONNECTED = "disconnected"
+
+
+def _first_prediction(answer: Answer) -> Any:
+    return json.loads(answer.body)["predictions"][0]["label"]
+
+
+LABEL_READERS: dict[str, Callable[[Answer], Any]] = {"predictions": _first_prediction}
+"""How the first image's label is found in an answer; another protocol adds its own here."""
+
+
+def kind_of(answer: Answer, label: str, *, reader: str) -> str:
+    """``OK``, or what is wrong with an answer; an HTTP status stands for itself.
+
+    Args:
+        answer: to a request with one image.
+        label: the class that it has to name.
+        reader: one of `LABEL_READERS`.
+    """
+    if answer.status != HTTPStatus.OK:
+        return str(answer.status)
+    try:
+        found = LABEL_READERS[reader](answer)
+    except (ValueError, LookupError, TypeError):
+        return UNREADABLE
+    return OK if found == label else WRONG_LABEL
