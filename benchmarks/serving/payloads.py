@@ -1,0 +1,168 @@
+"""What is sent: the same pictures in every form, with the label that each answer has to name.
+
+Another protocol is another function here that makes a `Payload`, and another reader in
+`benchmarks.serving.answers`.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks.serving.orders import Exchange, Target
+from benchmarks.serving.pictures import smooth_noise
+from benchmarks.serving.subject import Subject
+from modularizer.preprocessing import as_tensor
+from serving.client import png_bytes
+from serving.decoding.images import decode_images
+from serving.decoding.limits import ImageLimits
+
+Side = Literal["patched", "weak"]
+
+_JPEG_QUALITY = 90
+_LIMITS = ImageLimits(max_images=1, max_pixels=2**24, max_request_pixels=2**24)
+
+
+@dataclass(frozen=True)
+class Payload:
+    """One form of request to one kind of server.
+
+    Attributes:
+        name: of the form.
+        path: with the query.
+        headers: besides Host and Content-Length.
+        exchanges: bodies with their labels, sent in turn.
+        reader: how the label is found in an answer.
+    """
+
+    name: str
+    path: str
+    headers: Mapping[str, str]
+    exchanges: tuple[Exchange, ...]
+    reader: str = "predictions"
+
+    def at(self, host: str, port: int) -> Target:
+        """The same for a server that is there."""
+        return Target(
+            host=host,
+            port=port,
+            path=self.path,
+            headers=dict(self.headers),
+            exchanges=self.exchanges,
+            reader=self.reader,
+        )
+
+
+def npy_file(image: NDArray[np.uint8]) -> bytes:
+    """An image, uint8 (H, W, 3), as a .npy file."""
+    stream = io.BytesIO()
+    np.save(stream, image, allow_pickle=False)
+    return stream.getvalue()
+
+
+def jpeg_file(image: NDArray[np.uint8]) -> bytes:
+    """An image, uint8 (H, W, 3), as a JPEG file."""
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "JPEG", quality=_JPEG_QUALITY)
+    return stream.getvalue()
+
+
+FILES: dict[str, tuple[str, Callable[[NDArray[np.uint8]], bytes]]] = {
+    "npy": ("application/octet-stream", npy_file),
+    "png": ("image/png", png_bytes),
+    "jpeg": ("image/jpeg", jpeg_file),
+}
+"""Content type and encoding of each form of file; the JPEG is a photograph, larger than others."""
+
+_PATHS: dict[Side, str] = {"patched": "/predict", "weak": "/predict?patches=none"}
+
+
+def file_payloads(subject: Subject, side: Side) -> dict[str, Payload]:
+    """Plain files for the service, by name.
+
+    Args:
+        subject: the model that is served.
+        side: whose labels are expected, and asked for.
+    """
+    found = {}
+    for name, (content_type, _) in FILES.items():
+        files = _files(subject, name)
+        labels = labels_of(subject, files)[side]
+        exchanges = tuple(Exchange(body=b, label=n) for b, n in zip(files, labels, strict=True))
+        found[name] = Payload(name, _PATHS[side], {"Content-Type": content_type}, exchanges)
+    return found
+
+
+def mlflow_payloads(subject: Subject) -> dict[str, Payload]:
+    """What MLflow's server takes for a table with one image, by name.
+
+    Its ``inputs`` and ``instances`` are left out: it hands their base64 to the model as it is.
+    """
+    forms: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+        "split-json": ("application/json", _split_json),
+        "records-json": ("application/json", _records_json),
+        "parquet": ("application/vnd.apache.parquet", _parquet),
+    }
+    found = {}
+    for file_name in ("npy", "png"):
+        files = _files(subject, file_name)
+        labels = labels_of(subject, files)["patched"]
+        for form, (content_type, wrap) in forms.items():
+            name = f"{form}-{file_name}"
+            exchanges = tuple(
+                Exchange(body=wrap(file), label=label)
+                for file, label in zip(files, labels, strict=True)
+            )
+            found[name] = Payload(name, "/invocations", {"Content-Type": content_type}, exchanges)
+    return found
+
+
+def labels_of(subject: Subject, files: Sequence[bytes]) -> dict[Side, list[str]]:
+    """What the patched and the weak model say of images in files, decoded as the service does."""
+    names = subject.patched.class_names
+    found: dict[Side, list[str]] = {"patched": [], "weak": []}
+    with torch.inference_mode():
+        for file in files:
+            [image] = decode_images([file], _LIMITS)
+            both = subject.patched.both(as_tensor(image[None]))
+            found["patched"].append(names[int(both.scores.argmax())])
+            found["weak"].append(names[int(both.weak_scores.argmax())])
+    return found
+
+
+def _files(subject: Subject, name: str) -> list[bytes]:
+    side, photo = subject.size.side, subject.size.photo
+    height, width = photo if name == "jpeg" else (side, side)
+    encode = FILES[name][1]
+    return [encode(smooth_noise(height, width, seed=seed)) for seed in subject.seeds]
+
+
+def _base64(file: bytes) -> str:
+    return base64.b64encode(file).decode("ascii")
+
+
+def _split_json(file: bytes) -> bytes:
+    table = {"columns": ["image"], "data": [[_base64(file)]]}
+    return json.dumps({"dataframe_split": table}).encode()
+
+
+def _records_json(file: bytes) -> bytes:
+    return json.dumps({"dataframe_records": [{"image": _base64(file)}]}).encode()
+
+
+def _parquet(file: bytes) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    stream = io.BytesIO()
+    pq.write_table(pa.table({"image": [file]}), stream, compression="none")
+    return stream.getvalue()

@@ -1,0 +1,215 @@
+"""What is served: a weak model and one patch, with random weights.
+
+Speed does not depend on what the weights are, so nothing is trained. Answers do: the patch is
+calibrated so that it moves about half of them, clearly, and an answer of the weak model alone is
+not taken for one of the patched model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.serving.pictures import smooth_noise
+from modularizer.analysis.plan import SlicingPlan
+from modularizer.analysis.tracing import slicing_plan
+from modularizer.architectures.catalogue import build_network
+from modularizer.architectures.spec import ArchitectureSpec
+from modularizer.assembly.calibrations.minmax import MinMaxCalibration
+from modularizer.assembly.class_module import ClassModule
+from modularizer.assembly.decode import decode
+from modularizer.assembly.patched import PatchedClassifier
+from modularizer.classifier import Classifier, predict
+from modularizer.cost import count_cost
+from modularizer.preprocessing import Preprocessing
+from modularizer.records import (
+    AppliedPatch,
+    DecomposedClass,
+    Decomposition,
+    PatchedManifest,
+    Provenance,
+    TrainedClassifier,
+)
+from registry.registry import Registry
+
+_CANDIDATES = 64
+
+
+@dataclass(frozen=True)
+class SubjectSize:
+    """How large the served networks and their pictures are.
+
+    Attributes:
+        arguments: of the ``simcnn`` architecture, for both networks.
+        side: height and width of their input in pixels.
+        photo: height and width of the photographs, in pixels.
+        pictures: how many different ones are sent in turn; even.
+    """
+
+    arguments: dict[str, Any]
+    side: int
+    photo: tuple[int, int]
+    pictures: int = 16
+
+
+QUARTER = SubjectSize(
+    {"num_classes": 10, "width_multiplier": 0.25, "dropout": 0.0}, side=32, photo=(480, 640)
+)
+"""A quarter of the paper's widths, on CIFAR's size."""
+
+TOY = SubjectSize(
+    {"num_classes": 3, "stages": [[4], [6]], "hidden": [8], "input_size": 8, "dropout": 0.0},
+    side=8,
+    photo=(48, 64),
+    pictures=4,
+)
+"""To see it work."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A registered patched model, and what it is asked about.
+
+    Attributes:
+        uri: its address.
+        patched: the same model, loaded.
+        size: of networks and pictures.
+        seeds: of the pictures, for `smooth_noise`: of half of them the patch moves the answer.
+        kernels_kept: share of the strong network's kernels in the class module, in [0, 1].
+    """
+
+    uri: str
+    patched: PatchedClassifier
+    size: SubjectSize
+    seeds: tuple[int, ...]
+    kernels_kept: float
+
+    def facts(self) -> dict[str, Any]:
+        """What is served, as JSON values."""
+        patch = self.patched.patches[0].class_module
+        weak = self.patched.weak
+        return {
+            "architecture": weak.architecture.model_dump(mode="json"),
+            "weights": "random; no time here depends on them",
+            "multiply_adds": {
+                "weak": count_cost(weak.network, weak.preprocessing).multiply_adds,
+                "module": count_cost(patch.network, patch.preprocessing).multiply_adds,
+            },
+            "kernels_kept": self.kernels_kept,
+            "input_pixels": [self.size.side, self.size.side],
+            "photo_pixels": list(self.size.photo),
+            "pictures": self.size.pictures,
+        }
+
+
+def register_subject(
+    registry: Registry, size: SubjectSize = QUARTER, *, kept_share: float = 0.6, seed: int = 0
+) -> Subject:
+    """Make a weak model, a class module and a patched model of both, and register them.
+
+    Args:
+        registry: where.
+        size: of networks and pictures.
+        kept_share: share of the strong network's kernels in the class module, about.
+        seed: of weights, mask and pictures.
+    """
+    weak, strong = _classifier(size, seed), _classifier(size, seed + 1)
+    plan = slicing_plan(strong.network, (3, size.side, size.side))
+    kept = _random_mask(plan, kept_share, seed)
+    candidates = np.stack(
+        [smooth_noise(size.side, size.side, seed=seed + n) for n in range(_CANDIDATES)]
+    )
+    weak_labels = predict(weak, candidates).argmax(axis=1)
+    target = int(np.bincount(weak_labels, minlength=len(weak.class_names)).argmin())
+    module = ClassModule(
+        decode(strong.network, plan, kept, output=target),
+        architecture=strong.architecture,
+        kept=kept,
+        output=target,
+        class_name=strong.class_names[target],
+        preprocessing=strong.preprocessing,
+    )
+    chosen, calibration = _clear_cases(_raw_scores(module, candidates), size.pictures)
+    uri = _register(registry, weak, strong, module, calibration, seed)
+    return Subject(
+        uri=uri,
+        patched=registry.load_patched(uri),
+        size=size,
+        seeds=tuple(seed + int(number) for number in chosen),
+        kernels_kept=float(kept.float().mean()),
+    )
+
+
+def _classifier(size: SubjectSize, seed: int) -> Classifier:
+    spec = ArchitectureSpec(name="simcnn", arguments=size.arguments)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = build_network(spec).eval()
+    return Classifier(
+        network,
+        architecture=spec,
+        preprocessing=Preprocessing(
+            size=(size.side, size.side), channels=3, mean=(0.5,) * 3, std=(0.25,) * 3
+        ),
+        class_names=tuple(f"class {number}" for number in range(size.arguments["num_classes"])),
+    ).eval()
+
+
+def _random_mask(plan: SlicingPlan, kept_share: float, seed: int) -> torch.Tensor:
+    """Which channels stay: a random share of each segment, at least one."""
+    generator = torch.Generator().manual_seed(seed)
+    kept = torch.zeros(plan.channels, dtype=torch.bool)
+    for segment in plan.segments:
+        stays = max(1, round(len(segment) * kept_share))
+        order = torch.randperm(len(segment), generator=generator)[:stays]
+        kept[segment.start + order] = True
+    return kept
+
+
+def _raw_scores(module: ClassModule, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    with torch.inference_mode():
+        scores: NDArray[np.float32] = module(torch.from_numpy(images)).numpy()
+    return scores
+
+
+def _clear_cases(
+    scores: NDArray[np.float32], pictures: int
+) -> tuple[NDArray[np.int64], MinMaxCalibration]:
+    """The pictures with the lowest and the highest scores, and a calibration that parts them.
+
+    The low ones come out below 0, less than any probability, the high ones above 1.
+    """
+    order = scores.argsort()
+    low, high = order[: pictures // 2], order[-(pictures // 2) :]
+    bottom, top = float(scores[low].max()), float(scores[high].min())
+    quarter = (top - bottom) / 4
+    calibration = MinMaxCalibration(minimum=bottom + quarter, maximum=top - quarter)
+    return np.stack([low, high], axis=1).flatten(), calibration
+
+
+def _register(
+    registry: Registry,
+    weak: Classifier,
+    strong: Classifier,
+    module: ClassModule,
+    calibration: MinMaxCalibration,
+    seed: int,
+) -> str:
+    provenance = Provenance(settings={}, seed=seed, data_source="none", data_fingerprint="0" * 64)
+
+    def added(kind: Literal["weak", "strong"], one: Classifier) -> str:
+        cost = count_cost(one.network, one.preprocessing)
+        return registry.add_classifier(TrainedClassifier(kind, kind, one, {}, [], cost, provenance))
+
+    weak_uri, strong_uri = added("weak", weak), added("strong", strong)
+    cost = count_cost(module.network, module.preprocessing)
+    parts = [DecomposedClass(module, {"minmax": calibration}, {}, cost)]
+    [module_uri] = registry.add_decomposition(
+        Decomposition("strong", parts, {}, [], provenance), strong_uri=strong_uri
+    )
+    patches = [AppliedPatch(module_uri, module.class_name, calibration)]
+    return registry.add_patched(PatchedManifest("served", weak_uri, patches, {}, {}, provenance))
