@@ -1,0 +1,35 @@
+"""How much a run measures."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Clients = Annotated[int, Field(ge=1, le=1024)]
+Seconds = Annotated[float, Field(gt=0, le=60)]
+
+
+class ServingBenchSettings(BaseModel):
+    """The size of a run.
+
+    Attributes:
+        rounds: windows of each row; what is compared alternates within a round.
+        window_seconds: of each of them.
+        open_seconds: of a window in which requests come at times of their own.
+        clients: numbers of clients that ask again as soon as they have their answer.
+        seed: of weights, mask, pictures and times.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rounds: Annotated[int, Field(ge=1, le=1000)] = 8
+    window_seconds: Seconds = 2.0
+    open_seconds: Seconds = 6.0
+    clients: Annotated[tuple[Clients, ...], Field(min_length=1)] = (1, 8, 32)
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+    @property
+    def warm_up_seconds(self) -> float:
+        """Before each window of a row."""
+        return min(0.3, self.window_seconds / 4)
