@@ -20,7 +20,29 @@ def _first_prediction(answer: Answer) -> Any:
     return json.loads(answer.body)["predictions"][0]["label"]
 
 
-LABEL_READERS: dict[str, Callable[[Answer], Any]] = {"predictions": _first_prediction}
+def _v2_json(answer: Answer) -> Any:
+    [output] = [one for one in json.loads(answer.body)["outputs"] if one["name"] == "label"]
+    return output["data"][0]
+
+
+def _v2_binary(answer: Answer) -> Any:
+    """Tensors follow the JSON in its order; a text is its length in four bytes, then itself."""
+    found = answer.head.lower().partition(b"inference-header-content-length:")[2]
+    start = int(found.split(b"\r\n", 1)[0])
+    place = start
+    for output in json.loads(answer.body[:start])["outputs"]:
+        if output["name"] == "label":
+            length = int.from_bytes(answer.body[place : place + 4], "little")
+            return answer.body[place + 4 : place + 4 + length].decode()
+        place += output["parameters"]["binary_data_size"]
+    raise LookupError("no label")
+
+
+LABEL_READERS: dict[str, Callable[[Answer], Any]] = {
+    "predictions": _first_prediction,
+    "v2-json": _v2_json,
+    "v2-binary": _v2_binary,
+}
 """How the first image's label is found in an answer; another protocol adds its own here."""
 
 

@@ -22,9 +22,11 @@ from benchmarks.serving.orders import Exchange, Target
 from benchmarks.serving.pictures import smooth_noise
 from benchmarks.serving.subject import Subject
 from modularizer.preprocessing import as_tensor
+from registry.naming import parse_address
 from serving.client import png_bytes
 from serving.decoding.images import decode_images
 from serving.decoding.limits import ImageLimits
+from serving.v2.body import HEADER_LENGTH
 
 Side = Literal["patched", "weak"]
 
@@ -100,6 +102,46 @@ def file_payloads(subject: Subject, side: Side) -> dict[str, Payload]:
         exchanges = tuple(Exchange(body=b, label=n) for b, n in zip(files, labels, strict=True))
         found[name] = Payload(name, _PATHS[side], {"Content-Type": content_type}, exchanges)
     return found
+
+
+def v2_payloads(subject: Subject) -> dict[str, Payload]:
+    """The small pictures in the Open Inference Protocol, by name: as JSON and as binary tensors.
+
+    Args:
+        subject: the model that is served, asked for all its outputs.
+    """
+    side = subject.size.side
+    pictures = [smooth_noise(side, side, seed=seed) for seed in subject.seeds]
+    labels = labels_of(subject, [npy_file(picture) for picture in pictures])["patched"]
+    about = {"name": "images", "datatype": "UINT8", "shape": [1, side, side, 3]}
+    lists = [{"inputs": [{**about, "data": picture.flatten().tolist()}]} for picture in pictures]
+    raw = {"binary_data_size": pictures[0].nbytes}
+    header = json.dumps(
+        {
+            "inputs": [{**about, "parameters": raw}],
+            "parameters": {"binary_data_output": True},
+        }
+    ).encode()
+    bodies = {
+        "v2-json": [json.dumps(one).encode() for one in lists],
+        "v2-binary": [header + picture.tobytes() for picture in pictures],
+    }
+    headers = {
+        "v2-json": {"Content-Type": "application/json"},
+        "v2-binary": {
+            "Content-Type": "application/octet-stream",
+            HEADER_LENGTH: str(len(header)),
+        },
+    }
+    path = f"/v2/models/{parse_address(subject.uri).name}/infer"
+    return {
+        name: Payload(
+            *(name, path, headers[name]),
+            tuple(Exchange(body=b, label=n) for b, n in zip(bodies[name], labels, strict=True)),
+            reader=name,
+        )
+        for name in bodies
+    }
 
 
 def mlflow_payloads(subject: Subject) -> dict[str, Payload]:

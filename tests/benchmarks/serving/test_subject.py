@@ -11,13 +11,17 @@ import pytest
 from PIL import Image
 
 from benchmarks.serving.networks import time_networks
-from benchmarks.serving.payloads import file_payloads, mlflow_payloads
+from benchmarks.serving.payloads import file_payloads, mlflow_payloads, v2_payloads
 from benchmarks.serving.pictures import smooth_noise
 from benchmarks.serving.subject import QUARTER, TOY, Subject, register_subject
 from modularizer.classifier import predict
 from registry.registry import Registry
 from registry.standalone import load_archive
+from serving.decoding.limits import ImageLimits
 from serving.pyfunc import ScoringModel
+from serving.v2.body import HEADER_LENGTH
+from serving.v2.images import Pixels
+from serving.v2.request import parse_infer
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +85,23 @@ def test_mlflow_s_forms_hold_the_same_files(
     model = ScoringModel(load_archive(tmp_path / "archive"))
     labels = [str(model.predict(table)["label"][0]) for table in tables]
     assert labels == [one.label for one in forms["parquet-npy"].exchanges]
+
+
+def test_the_v2_forms_are_what_the_service_reads(subject: Subject) -> None:
+    images = [smooth_noise(8, 8, seed=seed) for seed in subject.seeds]
+    labels = [one.label for one in file_payloads(subject, "patched")["npy"].exchanges]
+    for name, payload in v2_payloads(subject).items():
+        assert payload.path == "/v2/models/served/infer"
+        for image, label, one in zip(images, labels, payload.exchanges, strict=True):
+            request = parse_infer(
+                one.body,
+                header_length=payload.headers.get(HEADER_LENGTH),
+                limits=ImageLimits(1, 100, 100),
+            )
+            assert isinstance(request.images, Pixels)
+            assert np.array_equal(request.images.images[0], image)
+            assert all(wanted.binary == (name == "v2-binary") for wanted in request.outputs)
+            assert one.label == label
 
 
 def test_bare_networks_take_longer_the_larger_they_are(registry: Registry) -> None:
