@@ -6,12 +6,14 @@ import click
 
 from patchbay.commands.bench_paper import paper
 from patchbay.commands.bench_search import search
+from patchbay.commands.bench_serving import serving
 
 
-@click.group(short_help="Measure the search, and repeat the paper's experiment.")
+@click.group(short_help="Measure the search and the service, and repeat the paper's experiment.")
 def bench() -> None:
-    """Measure: the search and its choices; how much better patches make weak models."""
+    """Measure: the search, how much better patches make weak models, the service."""
 
 
 bench.add_command(search)
 bench.add_command(paper)
+bench.add_command(serving)

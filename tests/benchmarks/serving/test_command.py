@@ -1,0 +1,99 @@
+"""``patchbay bench serving`` at toy size, with real servers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+from tests.patchbay.running import run_command
+
+TOY = ("bench", "serving", "--toy", "--rounds", "1", "--window", "0.3", "--clients", "1,4")
+
+
+def row(found: Any, name: str, payload: str, clients: int) -> Any:
+    [one] = [
+        one
+        for one in found["rows"]
+        if (one["name"], one["payload"], one["clients"]) == (name, payload, clients)
+        and one["arrivals"] == "closed"
+    ]
+    return one
+
+
+def test_the_service_is_measured_patched_and_weak(tmp_path: Path) -> None:
+    out = tmp_path / "folder" / "serving.json"
+    ran = run_command(*TOY, "--no-mlflow", "--json", "--out", str(out))
+    assert ran.code == 0, ran.err
+    found = ran.json
+    assert json.loads(out.read_text()) == found
+    for name, payload in (
+        *(("patched", "npy"), ("patched", "png"), ("patched", "jpeg")),
+        *(("patched", "v2-json"), ("patched", "v2-binary")),
+        ("weak", "npy"),
+    ):
+        for clients in (1, 4):
+            one = row(found, name, payload, clients)
+            assert one["requests_per_second"] > 10
+            assert 0 < one["p50_ms"] <= one["p99_ms"]
+            assert (one["failures"], one["failures_by_kind"]) == (0, {})
+            assert one["server_cpu_ms"] > 0
+    rhythms = [one["arrivals"] for one in found["rows"] if one["arrivals"] != "closed"]
+    assert rhythms == ["steady", "poisson", "bursts", "overload", "after overload"]
+    assert found["overload"]["offered_per_second"] > found["overload"]["goodput_per_second"] > 0
+    names = {(one["name"], one["clients"]) for one in found["comparisons"]}
+    assert ("patched / weak", 4) in names
+    assert ("service overhead, CPU ms a request", 1) in names
+    assert {one.get("verdict") for one in found["comparisons"]} == {None, "undecided"}
+    assert set(found["peers"]) == {"patchbay"}
+    assert found["peers"]["patchbay"]["startup_seconds"] > 1
+    assert found["peers"]["patchbay"]["rss_mib"] > 100
+    assert found["generator"]["ceiling"][1]["requests_per_second"] > 2000
+    assert found["subject"]["weights"].startswith("random")
+    assert {"processor", "commit", "bentoml", "torch"} <= set(found["environment"])
+    assert psutil.Process().children(recursive=True) == []
+
+
+@pytest.mark.slow  # starts MLflow's server, too
+def test_mlflow_is_measured_beside_it_as_a_table() -> None:
+    ran = run_command(*TOY)
+    assert ran.code == 0, ran.err
+    for text in ("patched / mlflow", "patchbay: ready after", "mlflow: ready after"):
+        assert text in ran.out
+    [mlflow] = {line.split()[1] for line in ran.out.splitlines() if line.startswith("  mlflow ")}
+    assert f"MLflow's {mlflow}" in ran.err
+    assert "wrong label" not in ran.out
+    assert psutil.Process().children(recursive=True) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--rounds", "0"), "0 is not in the range"),
+        (("--window", "nan"), "nan"),
+        (("--window", "0.01"), "0.01 is not in the range"),
+        (("--clients", "1,,2"), "commas between"),
+        (("--clients", "0"), "from 1 to 1024"),
+        (("--clients", "2000"), "from 1 to 1024"),
+        (("--clients", "many"), "from 1 to 1024"),
+    ],
+    ids=lambda one: "-".join(one) if isinstance(one, tuple) else "",
+)
+def test_wrong_input_is_refused(arguments: tuple[str, ...], expected: str) -> None:
+    ran = run_command("bench", "serving", *arguments)
+    assert ran.code not in (0, 130)
+    assert ran.out == ""
+    assert expected in ran.err
+    assert "defect" not in ran.err
+
+
+def test_a_file_that_can_not_be_written_is_told_before_anything_is_measured(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ran = run_command(*TOY, "--out", str(tmp_path / "file" / "serving.json"))
+    assert ran.code == 1
+    assert "ready" not in ran.err
+    assert str(tmp_path / "file") in ran.err
+    assert "defect" not in ran.err
