@@ -8,7 +8,15 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 
 if TYPE_CHECKING:  # torch takes seconds to import: /livez answers before it is there
     from serving.engine.answers import Answers
@@ -20,15 +28,11 @@ _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 
 
 class Telemetry:
-    """Counters and histograms of one service.
-
-    Under ``bentoml serve`` prometheus_client writes them to files that BentoML's ``/metrics``
-    reads, whatever registry they are in; so each instance has a registry of its own, and a
-    second instance in one process is no error.
-    """
+    """Counters, gauges and histograms of one service, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self.requests = Counter(
             "patchbay_requests",
             "Requests with images by outcome (ok, or the code of the error) and route (predict, or "
@@ -73,17 +77,19 @@ class Telemetry:
             "1 for the version that answers, 0 for those that did before.",
             ["name", "version"],
             registry=self.registry,
-            multiprocess_mode="livemostrecent",
         )
         self.resident = Gauge(
             "patchbay_resident_bytes",
             "Bytes of each network in memory, weak models and patches; 0 once it is evicted.",
             ["part"],
             registry=self.registry,
-            multiprocess_mode="livemostrecent",
         )
         self._last_active: tuple[str, str] | None = None
         self._known_parts: set[str] = set()
+
+    def exposition(self) -> tuple[bytes, str]:
+        """All of it as Prometheus reads it, and the content type of that."""
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST
 
     def count_outcome(self, outcome: str, route: str) -> None:
         """A request ended: "ok", or with the error of that code."""

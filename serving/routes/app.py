@@ -45,11 +45,16 @@ def create_app(state: ServiceState, telemetry: Telemetry) -> Starlette:
     async def handle_index(_: Request) -> Response:
         return JSONResponse({"service": "patchbay", "routes": _ROUTES})
 
+    async def handle_metrics(_: Request) -> Response:
+        body, media_type = telemetry.exposition()
+        return Response(body, headers={"Content-Type": media_type})
+
     app = Starlette(
         routes=[
             Route("/predict", handle_predict, methods=["POST"]),
             *v2_routes(intake),
             *repository_routes(state),
+            Route("/metrics", handle_metrics, methods=["GET"]),
             Route("/", handle_index, methods=["GET"]),
         ],
         exception_handlers={HTTPException: _http_error},

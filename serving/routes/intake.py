@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+SMALL_BYTES = 64 * 1024
+"""What is read on the event loop up to this size: a hop to a thread and back costs more."""
+
 ErrorAnswer = Callable[[RequestError], Response]
 
 
@@ -102,7 +105,13 @@ class Intake:
         return await asyncio.get_running_loop().run_in_executor(self._decoders, work)
 
     async def answer(
-        self, engine: Engine, ask: Ask, admitted: Admitted, decode: Callable[[], Sequence[Image]]
+        self,
+        engine: Engine,
+        ask: Ask,
+        admitted: Admitted,
+        decode: Callable[[], Sequence[Image]],
+        *,
+        raw_bytes: int | None = None,
     ) -> Answers:
         """The networks' answers for a request's images.
 
@@ -110,7 +119,10 @@ class Intake:
             engine: of a model that the caller leases.
             ask: what is wanted of the images.
             admitted: the request's share, which grows to its images.
-            decode: gives the images; called in a thread.
+            decode: gives the images.
+            raw_bytes: how large they are where they need no decompression, so that few bytes are
+                little work: these are prepared at once. None, or more, is left to a thread, as
+                the event loop must not wait.
 
         Raises:
             RequestError: whatever ``decode`` raises; or if there are more images than there is
@@ -121,7 +133,10 @@ class Intake:
             return engine.prepare(decode(), ask)
 
         with self.telemetry.timed("decode"):
-            prepared = await self.in_a_thread(prepare)
+            if raw_bytes is not None and raw_bytes <= SMALL_BYTES:
+                prepared = prepare()
+            else:
+                prepared = await self.in_a_thread(prepare)
         admitted.count_images(len(prepared))
         return await self.state.batcher.submit(engine, prepared)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serving.decoding.arrays import MAGIC as NPY_MAGIC
 from serving.decoding.images import decode_images
 from serving.errors import NonFiniteScoresError, RequestError
 from serving.protocol import ModelIdentity, PatchExplanation, Prediction, PredictResponse
@@ -51,8 +52,13 @@ class Predict:
             ask = engine.ask(chosen_patches(query.patches, engine.patches), explain=query.explain)
             body = await intake.read(request, admitted)
             files = await split_files(request, body, max_files=intake.limits.max_images)
+            is_raw = all(file.startswith(NPY_MAGIC) for file in files)
             answers = await intake.answer(
-                engine, ask, admitted, lambda: decode_images(files, intake.limits)
+                engine,
+                ask,
+                admitted,
+                lambda: decode_images(files, intake.limits),
+                raw_bytes=len(body) if is_raw else None,
             )
             with intake.telemetry.timed("answer"):
                 message = predict_response(engine, answers)

@@ -17,7 +17,7 @@ from serving.decoding.images import decode_images
 from serving.errors import BadTensorError, NotReadyError, RequestError, UnknownModelError
 from serving.residency.state import ServiceState
 from serving.routes.admission import Admitted
-from serving.routes.intake import Intake, in_time
+from serving.routes.intake import SMALL_BYTES, Intake, in_time
 from serving.routes.predict import require_finite
 from serving.routes.query import chosen_patches
 from serving.routes.responses import json_answer
@@ -40,9 +40,6 @@ if TYPE_CHECKING:  # torch takes seconds to import: /livez answers before it is 
     from serving.residency.served import ServedModel
 
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
-
-# Bodies up to this size are read on the event loop: a hop to a thread costs more.
-_SMALL_BYTES = 64 * 1024
 
 
 def error_answer(error: RequestError) -> Response:
@@ -158,7 +155,7 @@ class Infer:
                 if asked.timeout_us is not None:
                     seconds = min(seconds, asked.timeout_us / 1e6)
                 async with in_time(seconds):
-                    return await self._answer(served, asked, admitted)
+                    return await self._answer(served, asked, admitted, len(body))
 
         return await self._intake.answered("infer", work, error_answer)
 
@@ -176,10 +173,10 @@ class Infer:
                 limits=self._intake.limits,
             )
 
-        return parse() if len(body) <= _SMALL_BYTES else await self._intake.in_a_thread(parse)
+        return parse() if len(body) <= SMALL_BYTES else await self._intake.in_a_thread(parse)
 
     async def _answer(
-        self, served: ServedModel, asked: InferRequest, admitted: Admitted
+        self, served: ServedModel, asked: InferRequest, admitted: Admitted, size_bytes: int
     ) -> Response:
         intake, engine = self._intake, served.engine
         chosen = chosen_patches(None if asked.patches is None else [asked.patches], engine.patches)
@@ -195,7 +192,11 @@ class Infer:
                 )
             return images
 
-        answers = await intake.answer(engine, engine.ask(chosen), admitted, decode)
+        is_encoded = isinstance(asked.images, EncodedFiles)
+        answers = await intake.answer(
+            *(engine, engine.ask(chosen), admitted, decode),
+            raw_bytes=None if is_encoded else size_bytes,
+        )
         with intake.telemetry.timed("answer"):
             require_finite(answers, engine.identity)
             intake.telemetry.count_answers(answers)
