@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
 from modularizer.errors import DataError
 
@@ -72,6 +74,18 @@ class PatchEvaluation:
 _ROUNDING = 1e-9
 
 METRICS = ("precision", "recall", "f1", "others_accuracy", "accuracy")
+
+
+def stored_evaluations(evidence: Mapping[str, Any]) -> list[PatchEvaluation]:
+    """What a patched model's evidence says of validation images; none if it can't be read.
+
+    Args:
+        evidence: as `modularizer.patching.choice_evidence` gives it, or read back from JSON.
+    """
+    try:
+        return TypeAdapter(list[PatchEvaluation]).validate_python(evidence.get("validation", []))
+    except ValidationError:
+        return []
 
 
 def is_more_than(lost: float, allowed: float) -> bool:

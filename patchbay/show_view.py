@@ -13,7 +13,6 @@ from patchbay.lineage import Relative, in_use_as
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from modularizer.metrics import PatchEvaluation
     from registry.bundles.manifest import AnyManifest, Origin
     from registry.diagnoses import StoredDiagnosis
     from registry.history import Move
@@ -142,7 +141,9 @@ def _lines(relatives: Sequence[Relative]) -> str:
 
 
 def _show_evidence(page: Page) -> None:
-    evaluations = _evaluations(page.evidence)
+    from modularizer.metrics import stored_evaluations
+
+    evaluations = stored_evaluations(page.evidence)
     metrics = dict(page.version.metrics)
     if evaluations:
         comparison.show_comparison("On validation images", evaluations)
@@ -169,18 +170,6 @@ def _number_rows(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
 
 def _listed(values: Mapping[str, float]) -> str:
     return "\n".join(f"{name} {_number(value)}" for name, value in values.items())
-
-
-def _evaluations(evidence: Mapping[str, Any]) -> list[PatchEvaluation]:
-    """What a patched version's evidence says of validation images; none if it can't be read."""
-    from pydantic import TypeAdapter, ValidationError
-
-    from modularizer.metrics import PatchEvaluation
-
-    try:
-        return TypeAdapter(list[PatchEvaluation]).validate_python(evidence.get("validation", []))
-    except ValidationError:
-        return []
 
 
 def _gate(move: Move | None) -> list[tuple[str, str]]:

@@ -13,13 +13,13 @@ from modularizer.classifier import Classifier
 from modularizer.records import Decomposition, PatchedManifest, TrainedClassifier
 from registry.aliases import Aliases
 from registry.bundles.cache import BundleCache, cache_root
+from registry.bundles.evidence import parse_evidence
 from registry.bundles.manifest import EVIDENCE_FILE, AnyManifest, Kind
 from registry.bundles.restoring import LoadedClassModule
-from registry.bundles.strict_json import parse_strict_json
 from registry.checking import CheckReport, check
 from registry.deleting import delete
 from registry.diagnoses import DiagnosedVersion, StoredDiagnosis
-from registry.errors import BundleError, RegistryError
+from registry.errors import RegistryError
 from registry.exchange import Exchange
 from registry.loading import Loaded, Loader, PartSource, noun
 from registry.naming import parse_address, require_name
@@ -160,12 +160,7 @@ class Registry:
     def evidence(self, uri: str) -> Mapping[str, Any]:
         """The evidence stored with a version, empty if it has none; raises as `load`."""
         raw = self._loader.read(self.find(uri), EVIDENCE_FILE)
-        if raw is None:
-            return {}
-        found = parse_strict_json(raw, EVIDENCE_FILE)
-        if not isinstance(found, dict):
-            raise BundleError(f"expected {EVIDENCE_FILE} to hold a table, found another value")
-        return found
+        return {} if raw is None else parse_evidence(raw)
 
     @wrapped_errors("the registry")
     def delete(self, uri: str, *, drop_aliases: bool = False, reason: str = "") -> Version:

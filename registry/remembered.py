@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,9 +16,12 @@ from modularizer.classifier import Classifier
 from modularizer.whole_files import write_whole
 from registry.bundles.bundle import Bundle
 from registry.bundles.cache import BundleCache, cache_root
+from registry.bundles.evidence import parse_evidence
 from registry.bundles.manifest import (
+    EVIDENCE_FILE,
     WEIGHTS_FILE,
     Digest,
+    NetworkManifest,
     Parent,
     PatchedModelManifest,
     PinnedUri,
@@ -52,10 +56,16 @@ class Recalled:
     Attributes:
         version: which.
         model: on the CPU unless its parts are elsewhere, in evaluation mode.
+        manifest: everything else that is stored with it.
+        parts: the same of its weak model, then of its class modules, in patch order.
+        evidence: what it was judged by; empty if it has none.
     """
 
     version: RememberedVersion
     model: PatchedClassifier
+    manifest: PatchedModelManifest
+    parts: tuple[NetworkManifest, ...]
+    evidence: Mapping[str, Any]
 
 
 class Memory:
@@ -99,23 +109,29 @@ class Memory:
             found = RememberedVersion.model_validate_json(self._file(asked).read_bytes())
         except (OSError, ValidationError) as error:
             raise NotFoundError(f"{asked} was not served from this machine before") from error
-        manifest = self._bundle(found.digest).manifest
+        bundle = self._bundle(found.digest)
+        manifest = bundle.manifest
         if not isinstance(manifest, PatchedModelManifest):
             raise BundleError(f"expected a patched model in the cache for {asked}")
-        weak, *class_modules = (
-            self._part(parent, uri, parts)
-            for parent, uri in zip(manifest.parents, found.parents, strict=True)
-        )
+        pinned = list(zip(manifest.parents, found.parents, strict=True))
+        manifests = tuple(self._part_manifest(parent, uri) for parent, uri in pinned)
+        weak, *class_modules = (self._part(parent, uri, parts) for parent, uri in pinned)
         if not isinstance(weak, Classifier):
             raise BundleError(f"expected a weak model in the cache for {asked}")
         modules = [one for one in class_modules if isinstance(one, ClassModule)]
-        return Recalled(found, restore_patched(manifest, weak, modules))
+        patched = restore_patched(manifest, weak, modules)
+        has_evidence = EVIDENCE_FILE in manifest.files
+        evidence = parse_evidence(bundle.read(EVIDENCE_FILE)) if has_evidence else {}
+        return Recalled(found, patched, manifest, manifests, evidence)
 
-    def _part(self, parent: Parent, uri: str, parts: PartSource) -> Classifier | ClassModule:
-        bundle = self._bundle(parent.digest)
-        manifest = bundle.manifest
+    def _part_manifest(self, parent: Parent, uri: str) -> NetworkManifest:
+        manifest = self._bundle(parent.digest).manifest
         if isinstance(manifest, PatchedModelManifest):
             raise BundleError(f"{uri} is a patched model; those can't be parts of another")
+        return manifest
+
+    def _part(self, parent: Parent, uri: str, parts: PartSource) -> Classifier | ClassModule:
+        bundle, manifest = self._bundle(parent.digest), self._part_manifest(parent, uri)
         size_bytes = manifest.files[WEIGHTS_FILE].size_bytes
 
         def load() -> Classifier | ClassModule:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,6 +18,7 @@ from modularizer.metrics import (
     evaluate_patch,
     image_counts,
     resampled_metrics,
+    stored_evaluations,
 )
 
 Labels = NDArray[np.int64]
@@ -156,3 +160,18 @@ def test_a_target_that_is_no_class_is_refused_by_name() -> None:
     labels = labels_of(0, 20)
     with pytest.raises(DataError, match="no class 'e'"):
         evaluate_patch(labels, labels, labels, class_names=NAMES, target="e")
+
+
+def test_evaluations_are_read_back_from_evidence() -> None:
+    labels = labels_of(1, 40)
+    evaluation = evaluate_patch(
+        labels,
+        answers_to(labels, 1, 0.3),
+        answers_to(labels, 2, 0.1),
+        class_names=tuple("abcd"),
+        target="b",
+    )
+    stored = json.loads(json.dumps({"validation": [asdict(evaluation)]}))
+    assert stored_evaluations(stored) == [evaluation]
+    del stored["validation"][0]["fixes"]
+    assert stored_evaluations(stored) == stored_evaluations({}) == []

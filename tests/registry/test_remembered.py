@@ -42,6 +42,10 @@ def test_what_is_remembered_answers_as_the_registry_s_does(
     assert recalled.version.digest == loaded.version.digest
     assert [name for name, _ in parts.taken] == [part.uri for part in loaded.parts]
     assert all(size > 1000 for _, size in parts.taken)
+    assert recalled.manifest == loaded.manifest
+    kinds = [manifest.kind for manifest in recalled.parts]
+    assert kinds == [part.kind for part in loaded.parts]
+    assert recalled.evidence == registry.evidence(loaded.version.uri) != {}
     pixels = np.random.default_rng(0).integers(0, 256, (9, 8, 8, 1), dtype=np.uint8)
     np.testing.assert_array_equal(
         predict(recalled.model, pixels), predict(registry.load_patched(loaded.version.uri), pixels)
