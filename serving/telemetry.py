@@ -131,6 +131,19 @@ class Telemetry:
             self.resident.labels(name).set(size_bytes)
         self._known_parts |= set(now)
 
+    def totals(self, counter: Counter) -> dict[tuple[str, ...], int]:
+        """What one of these counters has counted in this process, by its labels' values.
+
+        Args:
+            counter: one that counts wholes.
+        """
+        return {
+            tuple(sample.labels.values()): int(sample.value)
+            for metric in counter.collect()
+            for sample in metric.samples
+            if sample.name.endswith("_total")
+        }
+
     def observe(self, stage: str, seconds: float) -> None:
         """A stage took that long for one request or batch."""
         self.seconds.labels(stage).observe(seconds)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from modularizer.assembly.patched import PatchedClassifier
+from registry.bundles.manifest import PatchedModelManifest
+from registry.errors import RegistryError
 from registry.naming import parse_address
 from registry.registry import Registry
 from registry.remembered import Memory
@@ -15,6 +19,7 @@ from serving.engine.engine import Engine
 from serving.engine.executor import Executor
 from serving.errors import ModelError
 from serving.protocol import ModelIdentity
+from serving.residency.describing import describe, known_from_manifest, known_from_version
 from serving.residency.parts import PartCache
 from serving.residency.served import ServedModel
 
@@ -61,7 +66,15 @@ class Builder:
             identity = ModelIdentity(uri=version.uri, name=version.name, version=version.version)
             modules = [part.uri for part in loaded.parts[1:]]
             engine = self._warm(loaded.model, identity, modules)
-            return ServedModel(engine, version.digest, leases.pop_all())
+            assert isinstance(loaded.manifest, PatchedModelManifest)
+            description = describe(
+                identity,
+                version.digest,
+                loaded.manifest,
+                [known_from_version(part) for part in loaded.parts],
+                _evidence(registry, version),
+            )
+            return ServedModel(engine, version.digest, leases.pop_all(), description=description)
 
     def recall(self, asked: str) -> ServedModel:
         """A model that can answer: what an address stood for last, from this machine's cache.
@@ -78,7 +91,21 @@ class Builder:
                 uri=found.version.uri, name=address.name, version=address.version
             )
             engine = self._warm(found.model, identity, found.version.parents[1:])
-            return ServedModel(engine, found.version.digest, leases.pop_all(), from_cache=True)
+            parts = zip(found.version.parents, found.parts, strict=True)
+            description = describe(
+                identity,
+                found.version.digest,
+                found.manifest,
+                [known_from_manifest(uri, manifest) for uri, manifest in parts],
+                found.evidence,
+            )
+            return ServedModel(
+                engine,
+                found.version.digest,
+                leases.pop_all(),
+                from_cache=True,
+                description=description,
+            )
 
     def remember(self, asked: str, version: Version) -> None:
         """Note what an address stands for, for a start without the registry."""
@@ -98,3 +125,12 @@ class Builder:
         engine = Engine(model, identity=identity, executor=self._executor, modules=modules)
         engine.warm_up()
         return engine
+
+
+def _evidence(registry: Registry, version: Version) -> Mapping[str, Any]:
+    """What a version was judged by; a model answers without it, too."""
+    try:
+        return registry.evidence(version.uri)
+    except RegistryError as error:
+        logger.warning("the evidence of %s can't be read: %s", version.uri, error)
+        return {}

@@ -9,7 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from serving.errors import UnknownModelError
-from serving.protocol import ModelIdentity
+from serving.protocol import ModelDescription, ModelIdentity
 
 if TYPE_CHECKING:  # torch takes seconds to import: /livez answers before it is there
     from serving.engine.engine import Engine
@@ -26,12 +26,14 @@ class ServedModel:
         digest: SHA-256 of its ``bundle.json``.
         leases: closed when it is not needed any more: gives its parts back.
         from_cache: whether it was loaded while the registry could not be reached.
+        description: what it was made of and judged by, as known when it was loaded.
     """
 
     engine: Engine
     digest: str
     leases: ExitStack = field(default_factory=ExitStack)
     from_cache: bool = False
+    description: ModelDescription = field(kw_only=True)
     users: int = 0
     is_retired: bool = False
 

@@ -15,6 +15,7 @@ from serving.routes.intake import Intake
 from serving.routes.predict import Predict
 from serving.routes.repository import repository_routes
 from serving.routes.responses import error_answer, json_answer
+from serving.routes.status import Status
 from serving.routes.v2 import v2_routes
 from serving.telemetry import Telemetry
 from serving.v2.messages import ErrorMessage
@@ -23,6 +24,8 @@ _ROUTES = {
     "POST /predict": "predict an image: a PNG, JPEG, WebP or .npy body, or several as multipart "
     "files; ?patches=CLASS,CLASS or none, ?explain=1, ?timeout_ms=MILLISECONDS",
     "GET /v2, POST /v2/models/NAME/infer": "the Open Inference Protocol, for its clients",
+    "GET /model": "the version that answers: what it was made of and judged by",
+    "GET /status": "what this process has done since it started",
     "GET /livez": "200 while the process runs",
     "GET /readyz": "200 when there is a model to answer with, else 503 and why",
     "GET /metrics": "counters for Prometheus",
@@ -55,6 +58,7 @@ def create_app(state: ServiceState, telemetry: Telemetry) -> Starlette:
             *v2_routes(intake),
             *repository_routes(state),
             Route("/metrics", handle_metrics, methods=["GET"]),
+            *Status(intake).routes(),
             Route("/", handle_index, methods=["GET"]),
         ],
         exception_handlers={HTTPException: _http_error},

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -66,13 +67,14 @@ class Intake:
         """Do the work if there is room for it; its errors become answers, nothing is raised.
 
         An error that got as far as the server would end the connection of a client who may
-        have other requests to send.
+        have other requests to send. How long it took is in the header ``Server-Timing``.
 
         Args:
             route: what the request is counted under.
             work: the request's, given its share of what is let in.
             error_answer: an error in the words of the route's protocol.
         """
+        began = perf_counter()
         try:
             with self.admission.admit() as admitted:
                 async with in_time(self.state.settings.deadline_seconds):
@@ -87,6 +89,7 @@ class Intake:
             internal = InternalError("an error of the service's own; see its log")
             outcome, response = internal.code, error_answer(internal)
         self.telemetry.count_outcome(outcome, route)
+        response.headers["Server-Timing"] = f"total;dur={(perf_counter() - began) * 1000:.2f}"
         return response
 
     async def read(self, request: Request, admitted: Admitted) -> bytes:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from modularizer.assembly.decode import decode
 from modularizer.assembly.fusions.stacking import Stacking
 from modularizer.assembly.patched import Patch, PatchedClassifier
 from modularizer.classifier import Classifier
+from modularizer.metrics import PatchEvaluation, evaluate_patch
 from modularizer.preprocessing import Preprocessing
 from modularizer.records import (
     AppliedPatch,
@@ -33,7 +35,12 @@ from modularizer.records import (
 from registry.registry import Registry
 from serving.engine.engine import Engine
 from serving.engine.executor import SequentialExecutor
-from serving.protocol import ModelIdentity
+from serving.protocol import (
+    ModelDescription,
+    ModelIdentity,
+    PatchDescription,
+    WeakDescription,
+)
 from serving.residency.served import ServedModel
 
 GREY = Preprocessing(size=(8, 8), channels=1, mean=(0.5,), std=(0.25,))
@@ -96,7 +103,36 @@ def make_engine(model: PatchedClassifier | None = None, **options: Any) -> Engin
 def make_served(name: str = "digits", version: int = 3, **options: Any) -> ServedModel:
     """A model in memory, without a registry."""
     identity = ModelIdentity(uri=f"models:/{name}/{version}", name=name, version=version)
-    return ServedModel(make_engine(identity=identity, **options), digest=f"{version:064d}")
+    engine, digest = make_engine(identity=identity, **options), f"{version:064d}"
+    return ServedModel(engine, digest, description=describe_engine(engine, digest))
+
+
+def describe_engine(engine: Engine, digest: str) -> ModelDescription:
+    """What would be told of a model if it had been registered, without costs and evidence."""
+    patches = zip(engine.model.patches, engine.modules, strict=True)
+    return ModelDescription(
+        model=engine.identity,
+        digest=digest,
+        from_cache=False,
+        class_names=engine.class_names,
+        fusion=engine.model.fusion.kind,
+        mirrored=False,
+        metrics={},
+        weak=WeakDescription(uri="models:/weak/1", cost=None, metrics={}),
+        patches=tuple(
+            PatchDescription(
+                patch=patch.class_name,
+                module=uri,
+                module_class=patch.class_name,
+                strong="models:/strong/1",
+                calibration=patch.calibration.kind,
+                cost=None,
+                metrics={},
+                validation=None,
+            )
+            for patch, uri in patches
+        ),
+    )
 
 
 def random_images(*shape: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -113,6 +149,14 @@ def encode(image: Image.Image, name: str = "PNG", **options: Any) -> bytes:
     stream = io.BytesIO()
     image.save(stream, name, **options)
     return stream.getvalue()
+
+
+def judged(target: str) -> PatchEvaluation:
+    """What a patch of a class might be judged by: half of its images right, then all."""
+    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    weak = np.array([0, 0, 1, 1, 1, 1, 1, 0])
+    patched = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    return evaluate_patch(labels, weak, patched, class_names=(target, "other"), target=target)
 
 
 def register_patched(home: Path, *, seed: int = 1) -> None:
@@ -163,7 +207,8 @@ def register_patched(home: Path, *, seed: int = 1) -> None:
     weak_uri = registry.add_classifier(
         TrainedClassifier("weak", "weak", weak, {}, [], cost, provenance)
     )
-    parts = [DecomposedClass(module, {"minmax": calibration}, {}, cost)]
+    kept_metrics = {"kernels_kept": 14.0, "kernels_kept_share": 14 / 15, "composed_accuracy": 0.75}
+    parts = [DecomposedClass(module, {"minmax": calibration}, kept_metrics, cost)]
     [module_uri] = registry.add_decomposition(
         Decomposition("strong", parts, {}, [], provenance), strong_uri=strong_uri
     )
@@ -174,8 +219,8 @@ def register_patched(home: Path, *, seed: int = 1) -> None:
             "served",
             weak_uri,
             [AppliedPatch(module_uri, "cone", fitted)],
-            {},
-            {},
+            {"validation_f1_gain": 0.25},
+            {"validation": [asdict(judged("cone"))]},
             provenance,
             fusion,
             mirrored=True,

@@ -46,3 +46,14 @@ def test_a_batch_is_counted_by_its_size_and_its_reason() -> None:
 def test_two_instances_live_in_one_process() -> None:
     Telemetry().count_outcome("ok", "predict")
     assert Telemetry().registry.get_sample_value("patchbay_images_total") == 0
+
+
+def test_totals_are_by_labels_and_of_this_instance() -> None:
+    telemetry = Telemetry()
+    assert telemetry.totals(telemetry.requests) == {}
+    assert telemetry.totals(telemetry.images) == {(): 0}
+    telemetry.count_outcome("ok", "predict")
+    telemetry.count_outcome("ok", "predict")
+    telemetry.count_outcome("busy", "infer")
+    Telemetry().count_outcome("ok", "predict")
+    assert telemetry.totals(telemetry.requests) == {("ok", "predict"): 2, ("busy", "infer"): 1}
