@@ -43,6 +43,7 @@ class Settings(BaseModel):
         max_pixels: of one image, before it is decoded.
         max_request_pixels: of all images of a request together.
         body_seconds: how long a body may take to arrive.
+        samples: a folder of images to try the service with on its page; none if None.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -66,6 +67,7 @@ class Settings(BaseModel):
     max_pixels: Count = 16 * 1024 * 1024
     max_request_pixels: Count = 64 * 1024 * 1024
     body_seconds: Seconds = 30.0
+    samples: Path | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:

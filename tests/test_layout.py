@@ -18,6 +18,7 @@ FORBIDDEN = {
 HEAVY = ("mlflow", "bentoml", "sklearn", "fvcore", "torchvision", "matplotlib")
 KEPT = {
     *(".py", ".md", ".toml", ".lock", ".yaml", ".json", ".typed", ".png"),
+    *(".html", ".css", ".js"),
     *(".safetensors", "Makefile", "run", ".gitignore"),
 }
 ONE_PLACE = {"mlflow": "registry/store", "bentoml": "serving"}

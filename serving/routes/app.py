@@ -7,16 +7,18 @@ from http import HTTPStatus
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from serving.residency.state import ServiceState
 from serving.routes.intake import Intake
+from serving.routes.page import Page
 from serving.routes.predict import Predict
 from serving.routes.repository import repository_routes
 from serving.routes.responses import error_answer, json_answer
 from serving.routes.status import Status
 from serving.routes.v2 import v2_routes
+from serving.sample_images import read_samples
 from serving.telemetry import Telemetry
 from serving.v2.messages import ErrorMessage
 
@@ -26,6 +28,7 @@ _ROUTES = {
     "GET /v2, POST /v2/models/NAME/infer": "the Open Inference Protocol, for its clients",
     "GET /model": "the version that answers: what it was made of and judged by",
     "GET /status": "what this process has done since it started",
+    "GET /samples, GET /samples/NAME": "images to try it with",
     "GET /livez": "200 while the process runs",
     "GET /readyz": "200 when there is a model to answer with, else 503 and why",
     "GET /metrics": "counters for Prometheus",
@@ -45,8 +48,8 @@ def create_app(state: ServiceState, telemetry: Telemetry) -> Starlette:
     async def handle_predict(request: Request) -> Response:
         return await predict(request)
 
-    async def handle_index(_: Request) -> Response:
-        return JSONResponse({"service": "patchbay", "routes": _ROUTES})
+    index = {"service": "patchbay", "routes": _ROUTES}
+    page = Page(index, read_samples(state.settings.samples))
 
     async def handle_metrics(_: Request) -> Response:
         body, media_type = telemetry.exposition()
@@ -59,7 +62,7 @@ def create_app(state: ServiceState, telemetry: Telemetry) -> Starlette:
             *repository_routes(state),
             Route("/metrics", handle_metrics, methods=["GET"]),
             *Status(intake).routes(),
-            Route("/", handle_index, methods=["GET"]),
+            *page.routes(),
         ],
         exception_handlers={HTTPException: _http_error},
     )

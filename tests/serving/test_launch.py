@@ -42,10 +42,12 @@ def test_the_child_gets_these_settings_and_none_of_ours(
     monkeypatch.setenv("PATCHBAY_MAX_IMAGES", "7")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")
     monkeypatch.chdir(tmp_path)
-    settings = Settings(model_uri="models:/this/2", home=Path("home"), threads=3)
+    settings = Settings(
+        model_uri="models:/this/2", home=Path("home"), threads=3, samples=Path("samples")
+    )
     environment = child_environment(settings, bentoml_home=tmp_path)
     assert Settings.from_environment(environment) == settings.model_copy(
-        update={"home": tmp_path / "home"}
+        update={"home": tmp_path / "home", "samples": tmp_path / "samples"}
     )
     assert "MLFLOW_TRACKING_URI" not in environment
     assert environment["OMP_NUM_THREADS"] == "3"

@@ -268,7 +268,8 @@ def test_other_methods_and_routes_are_errors_in_json(service: Service) -> None:
 
 
 def test_the_index_lists_the_routes(service: Service) -> None:
-    assert "POST /predict" in service.ask("GET", "/").json()["routes"]
+    index = service.ask("GET", "/", headers={"accept": "application/json"})
+    assert "POST /predict" in index.json()["routes"]
 
 
 def test_readyz_names_the_model(service: Service) -> None:
