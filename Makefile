@@ -4,7 +4,10 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # What the demo promoted, until told otherwise.
-URI ?= $(shell cat "$${PATCHBAY_HOME:-.patchbay}/demo/served" 2>/dev/null)
+DEMO = $${PATCHBAY_HOME:-.patchbay}/demo
+URI ?= $(shell cat "$(DEMO)/served" 2>/dev/null)
+# Its held-out images are on the service's page; another model's may be of another kind.
+SAMPLES ?= $(if $(filter file,$(origin URI)),$(shell ls -d "$(DEMO)/samples" 2>/dev/null))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check format serve bench lock clean
@@ -41,7 +44,7 @@ format: $(READY) ## format and fix what can be fixed
 
 serve: $(READY) ## serve the demo's champion, or URI=models:/..., on 127.0.0.1:3000
 	@test -n "$(URI)" || { echo "nothing to serve: run make demo first, or give URI=models:/..." >&2; exit 1; }
-	$(BIN)/patchbay serve $(URI)
+	$(BIN)/patchbay serve $(URI) $(if $(SAMPLES),--samples "$(SAMPLES)")
 
 bench: $(READY) ## time the search's stages
 	$(BIN)/patchbay bench search --stage bracket

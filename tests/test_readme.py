@@ -104,6 +104,10 @@ def test_from_the_demo_to_a_patched_answer_over_http(tmp_path: Path) -> None:
     assert patchbay("show", champion)["uri"] == best["patched_uri"]
     assert Path(told["picture"]).stat().st_size > 10_000
 
+    names = [path.name for path in Path(told["samples"]).iterdir()]
+    assert any(name.startswith(f"{best['target']}-changed-") for name in names)
+    assert len({name[0] for name in names}) == 5
+
     sample = Path(told["sample"])
     offline = patchbay("predict", champion, str(sample))["predictions"][0]
     online = served_answer(home, champion, sample)

@@ -34,6 +34,7 @@ def demo(threads: int, home: Path | None, as_json: bool) -> None:
     registry = open_registry(home, threads=threads)
     from patchbay.demo.over_http import check_over_http
     from patchbay.demo.picture import save_picture
+    from patchbay.demo.sample_images import write_samples
     from patchbay.demo.story import tell_story, write_sample
 
     folder = files_folder(home) / "demo"
@@ -45,12 +46,14 @@ def demo(threads: int, home: Path | None, as_json: bool) -> None:
         registry.add_pictures(story.served.patch.uri, [picture])
         (folder / "served").write_text(story.served_uri)  # for make serve
         sample = write_sample(story, folder)
+        patched = story.served.patch.patched
+        held_out = story.data.only(patched.class_names).test.open("the demo's check over HTTP")
+        samples = folder / "samples"
+        write_samples(patched, held_out, samples)
         checked = check_over_http(
             story.served.patch.uri,
-            story.served.patch.patched,
-            story.data.only(story.served.patch.patched.class_names)
-            .test.open("the demo's check over HTTP")
-            .images,
+            patched,
+            held_out.images,
             settings=service_settings(story.served_uri, home=home, threads=threads, device="cpu"),
             progress=bars("held-out images over HTTP"),
         )
@@ -59,6 +62,7 @@ def demo(threads: int, home: Path | None, as_json: bool) -> None:
         places = {
             "picture": str(picture),
             "sample": str(sample),
+            "samples": str(samples),
             "tracking_uri": registry.tracking_uri,
         }
         emit({**_as_json(story, checked, seconds), **places})
@@ -191,7 +195,8 @@ def _show_next(
     say(f"The picture is {picture}; {sample.name} is a held-out image, picked because the patch")
     say("puts it right where there is one. What to do next:")
     say(f"  {program} list{at_home}")
-    say(f"  {program} serve{at_home} {story.served_uri}")
+    samples = shlex.quote(str(sample.with_name("samples")))
+    say(f"  {program} serve{at_home} --samples {samples} {story.served_uri}")
     say(f"  curl -F image=@{shlex.quote(str(sample))} http://127.0.0.1:3000/predict")
     say(
         f"  {_runnable(Path(sys.argv[0]).with_name('mlflow'))} ui --host 127.0.0.1 "

@@ -27,6 +27,11 @@ from patchbay.session import files_folder, service_settings
     type=click.Path(dir_okay=False, path_type=Path),
     help="The service's log [default: service.log in the home].",
 )
+@click.option(
+    "--samples",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of images to try it with on its page, at most 24 of less than 1 MiB each.",
+)
 @options.common
 def serve(
     uri: str,
@@ -34,6 +39,7 @@ def serve(
     port: int,
     device: str,
     log: Path | None,
+    samples: Path | None,
     threads: int,
     home: Path | None,
     as_json: bool,
@@ -47,6 +53,8 @@ def serve(
 
     parse_address(uri)  # a typing error is told before the service takes its seconds to start
     settings = service_settings(uri, home=home, threads=threads, device=device)
+    if samples is not None:
+        settings = settings.model_copy(update={"samples": samples})
     log_path = log or files_folder(home) / "service.log"
     try:
         log_path.touch()
@@ -59,6 +67,7 @@ def serve(
             emit({"uri": uri, "url": service.url})
         else:
             say(f"{uri} is served at {service.url}, with its log in {log_path}; Ctrl-C stops it")
+            say(f"  {service.url}/ is its page")
             say(f"  curl -F image=@IMAGE.png {service.url}/predict")
         code = service.wait()
         raise click.ClickException(

@@ -167,6 +167,11 @@ def test_a_port_in_use_is_refused(shop: Shop) -> None:
         refused(shop.run("serve", shop.patched, "--port", str(port)), str(port))
 
 
+def test_a_folder_of_samples_that_is_not_there_is_refused(shop: Shop, tmp_path: Path) -> None:
+    missing = str(tmp_path / "nothing")
+    refused(shop.run("serve", shop.patched, "--samples", missing), missing)
+
+
 def test_an_unknown_command_is_refused() -> None:
     refused(run_command("prune"), "prune")
 
