@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from serving.residency.state import ServiceState
 from serving.routes.intake import Intake
+from serving.routes.openapi import openapi_route
 from serving.routes.page import Page
 from serving.routes.predict import Predict
 from serving.routes.repository import repository_routes
@@ -32,6 +33,7 @@ _ROUTES = {
     "GET /livez": "200 while the process runs",
     "GET /readyz": "200 when there is a model to answer with, else 503 and why",
     "GET /metrics": "counters for Prometheus",
+    "GET /openapi.json": "all of this, for programs",
 }
 
 
@@ -61,6 +63,7 @@ def create_app(state: ServiceState, telemetry: Telemetry) -> Starlette:
             *v2_routes(intake),
             *repository_routes(state),
             Route("/metrics", handle_metrics, methods=["GET"]),
+            openapi_route(),
             *Status(intake).routes(),
             *page.routes(),
         ],

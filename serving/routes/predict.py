@@ -63,7 +63,7 @@ class Predict:
             with intake.telemetry.timed("answer"):
                 message = predict_response(engine, answers)
                 intake.telemetry.count_answers(answers)
-                return json_answer(message)
+                return json_answer(message, exclude_none=True)
 
 
 def predict_response(engine: Engine, answers: Answers) -> PredictResponse:

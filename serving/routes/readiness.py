@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.errors import NotReadyError
@@ -26,11 +27,16 @@ class Readiness:
         if scope["type"] != "http" or scope["path"] != "/readyz":
             await self.app(scope, receive, send)
             return
+        await self._answer(scope["method"])(scope, receive, send)
+
+    def _answer(self, method: str) -> Response:
+        if method not in ("GET", "HEAD"):
+            allow = {"Allow": "GET, HEAD"}
+            return error_answer(405, "method_not_allowed", "this route takes GET only", allow)
         try:
             active = self.state.require_active()
-            response = json_answer(
-                ReadyResponse(ready=True, model=active.identity, from_cache=active.from_cache)
-            )
         except NotReadyError as error:
-            response = error_answer(error.status, error.code, str(error), error.headers)
-        await response(scope, receive, send)
+            return error_answer(error.status, error.code, str(error), error.headers)
+        return json_answer(
+            ReadyResponse(ready=True, model=active.identity, from_cache=active.from_cache)
+        )

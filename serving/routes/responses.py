@@ -11,11 +11,22 @@ from serving.protocol import ErrorDetail, ErrorResponse
 
 
 def json_answer(
-    message: BaseModel, *, status: int = 200, headers: Mapping[str, str] | None = None
+    message: BaseModel,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    exclude_none: bool = False,
 ) -> Response:
-    """A message of `serving.protocol` as a JSON response, without what is None."""
+    """A message of `serving.protocol` as a JSON response.
+
+    Args:
+        message: what to say.
+        status: of the response.
+        headers: of the response, besides the content type.
+        exclude_none: whether fields that are None are left out.
+    """
     return Response(
-        message.model_dump_json(exclude_none=True),
+        message.model_dump_json(exclude_none=exclude_none),
         status_code=status,
         headers=dict(headers or {}),
         media_type="application/json",

@@ -278,6 +278,12 @@ def test_readyz_names_the_model(service: Service) -> None:
     assert response.json()["model"]["uri"] == "models:/digits/3"
 
 
+def test_readyz_takes_no_other_method(service: Service) -> None:
+    for method in ("POST", "TRACE", "DELETE"):
+        assert_error(service.ask(method, "/readyz"), 405, "method_not_allowed", "GET only")
+    assert service.ask("HEAD", "/readyz").status_code == 200
+
+
 def test_without_a_model_requests_are_told_why_and_when_to_ask_again(starting: Service) -> None:
     for method, path in (("GET", "/readyz"), ("POST", "/predict")):
         response = starting.ask(method, path)
