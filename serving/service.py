@@ -11,6 +11,7 @@ os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 import bentoml
 
 from serving.errors import SettingsError
+from serving.logs import configure_logging
 from serving.residency.following import start_following
 from serving.residency.state import LOADING, ServiceState
 from serving.routes.app import create_app
@@ -37,6 +38,7 @@ class Patchbay:
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     def load(self) -> None:
         """Begin to load the model; ``/readyz`` says when it is there."""
+        configure_logging(state.settings.log_level)
         if state.code == LOADING:
             start_following(state, telemetry)
 

@@ -38,6 +38,7 @@ class Settings(BaseModel):
         memory_bytes: of the parameters of all networks in memory, in use or not.
         admin_token: who bears it may bring models in and out; without one, this machine alone.
         webhook_secret: what MLflow signs its messages with; without one there is no webhook.
+        log_level: the lowest that the service's log has; ``debug`` has a line for each request.
         max_body_bytes: of one request.
         max_images: of one request.
         max_pixels: of one image, before it is decoded.
@@ -62,6 +63,7 @@ class Settings(BaseModel):
     memory_bytes: Count = 4 * 2**30
     admin_token: Secret | None = None
     webhook_secret: Secret | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
     max_body_bytes: Count = 32 * 1024 * 1024
     max_images: Count = 1000
     max_pixels: Count = 16 * 1024 * 1024

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -15,6 +17,7 @@ from starlette.responses import Response
 
 from serving.decoding.limits import ImageLimits
 from serving.errors import DeadlineError, InternalError, RequestError
+from serving.logs import with_fields
 from serving.residency.state import ServiceState
 from serving.routes.admission import Admission, Admitted
 from serving.routes.body import read_body
@@ -31,6 +34,14 @@ T = TypeVar("T")
 
 SMALL_BYTES = 64 * 1024
 """What is read on the event loop up to this size: a hop to a thread and back costs more."""
+
+# What is no fault of the client's, and no plain refusal, is worth a line also where not all are.
+_LEVELS = {
+    "internal": logging.ERROR,
+    "non_finite_scores": logging.ERROR,
+    "deadline_exceeded": logging.WARNING,
+}
+_NAME = re.compile(r"[A-Za-z0-9._:/+=@-]{1,100}")
 
 ErrorAnswer = Callable[[RequestError], Response]
 
@@ -60,6 +71,7 @@ class Intake:
 
     async def answered(
         self,
+        request: Request,
         route: str,
         work: Callable[[Admitted], Awaitable[Response]],
         error_answer: ErrorAnswer,
@@ -67,14 +79,16 @@ class Intake:
         """Do the work if there is room for it; its errors become answers, nothing is raised.
 
         An error that got as far as the server would end the connection of a client who may
-        have other requests to send. How long it took is in the header ``Server-Timing``.
+        have other requests to send. How long it took is in the header ``Server-Timing``, and in
+        ``X-Request-Id`` what it is called in the log: as the client calls it, or a new name.
 
         Args:
+            request: whose work it is.
             route: what the request is counted under.
             work: the request's, given its share of what is let in.
             error_answer: an error in the words of the route's protocol.
         """
-        began = perf_counter()
+        began, request_id = perf_counter(), name_request(request.headers.get("x-request-id"))
         try:
             with self.admission.admit() as admitted:
                 async with in_time(self.state.settings.deadline_seconds):
@@ -85,11 +99,23 @@ class Intake:
         except ClientDisconnect:
             outcome, response = "disconnected", Response(status_code=400)
         except Exception:
-            logger.exception("an error of our own while answering %s", route)
+            logger.exception("an error of our own", extra=with_fields(request_id=request_id))
             internal = InternalError("an error of the service's own; see its log")
             outcome, response = internal.code, error_answer(internal)
+        milliseconds = (perf_counter() - began) * 1000
         self.telemetry.count_outcome(outcome, route)
-        response.headers["Server-Timing"] = f"total;dur={(perf_counter() - began) * 1000:.2f}"
+        response.headers["Server-Timing"] = f"total;dur={milliseconds:.2f}"
+        response.headers["X-Request-Id"] = request_id
+        level = _LEVELS.get(outcome, logging.DEBUG)
+        if logger.isEnabledFor(level):
+            fields = with_fields(
+                request_id=request_id,
+                route=route,
+                outcome=outcome,
+                status=response.status_code,
+                milliseconds=round(milliseconds, 2),
+            )
+            logger.log(level, "answered", extra=fields)
         return response
 
     async def read(self, request: Request, admitted: Admitted) -> bytes:
@@ -142,6 +168,13 @@ class Intake:
                 prepared = await self.in_a_thread(prepare)
         admitted.count_images(len(prepared))
         return await self.state.batcher.submit(engine, prepared)
+
+
+def name_request(given: str | None) -> str:
+    """What a request is called in the log: as it was given, if that is short and plain."""
+    if given is not None and _NAME.fullmatch(given):
+        return given
+    return secrets.token_hex(8)
 
 
 @asynccontextmanager

@@ -43,7 +43,7 @@ class Predict:
             async with in_time(seconds):
                 return await self._answer(request, query, admitted)
 
-        return await self._intake.answered("predict", work, _error_answer)
+        return await self._intake.answered(request, "predict", work, _error_answer)
 
     async def _answer(self, request: Request, query: PredictQuery, admitted: Admitted) -> Response:
         intake = self._intake

@@ -157,7 +157,7 @@ class Infer:
                 async with in_time(seconds):
                     return await self._answer(served, asked, admitted, len(body))
 
-        return await self._intake.answered("infer", work, error_answer)
+        return await self._intake.answered(request, "infer", work, error_answer)
 
     def _lease(self, request: Request) -> AbstractContextManager[ServedModel]:
         state = self._intake.state
