@@ -14,7 +14,7 @@ from torch import Tensor
 from modularizer.assembly.patched import PatchedClassifier
 from modularizer.preprocessing import Preprocessing, as_tensor
 from serving.engine.answers import Answers, joined
-from serving.engine.executor import BranchTimer, Executor, ignore_time
+from serving.engine.executors.executor import BranchTimer, Executor, ignore_time
 from serving.engine.prepared import Ask, Image, Prepared, alike
 from serving.errors import UnknownPatchError
 from serving.protocol import ModelIdentity

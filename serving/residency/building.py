@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from registry.registry import Registry
 from registry.remembered import Memory
 from registry.version import Version
 from serving.engine.engine import Engine
-from serving.engine.executor import Executor
+from serving.engine.executors.choosing import choose_executor
+from serving.engine.executors.executor import Executor
 from serving.errors import ModelError
 from serving.protocol import ModelIdentity
 from serving.residency.describing import describe, known_from_manifest, known_from_version
@@ -31,15 +32,15 @@ class Builder:
 
     Args:
         parts: where networks are in memory.
-        executor: how they run.
+        executors: how they may run; the fastest is chosen for each model.
         home: of the registry, as `registry.registry.Registry.open` takes it.
     """
 
     def __init__(
-        self, parts: PartCache, executor: Executor, *, home: Path | str | None = None
+        self, parts: PartCache, executors: Sequence[Executor], *, home: Path | str | None = None
     ) -> None:
         self._parts = parts
-        self._executor = executor
+        self._executors = executors
         self._memory = Memory(home)
 
     def build(self, registry: Registry, version: Version) -> ServedModel:
@@ -122,8 +123,9 @@ class Builder:
         identity: ModelIdentity,
         modules: list[str] | tuple[str, ...],
     ) -> Engine:
-        engine = Engine(model, identity=identity, executor=self._executor, modules=modules)
+        engine = Engine(model, identity=identity, executor=self._executors[0], modules=modules)
         engine.warm_up()
+        engine.executor = choose_executor(engine, self._executors)
         return engine
 
 

@@ -278,16 +278,17 @@ def open_models(state: ServiceState, telemetry: Telemetry) -> Follower:
     import torch  # here, not above: it takes seconds, and the process should answer before
 
     from serving.engine.batcher import Batcher
-    from serving.engine.executor import choose_executor
+    from serving.engine.executors.choosing import possible_executors
     from serving.residency.building import Builder
     from serving.residency.parts import PartCache
     from serving.residency.repository import Repository
 
     torch.set_num_threads(settings.threads)
-    executor = choose_executor(settings.device)
+    executors = possible_executors(settings.device)
+    device = executors[0].device
     parts = PartCache(
         settings.memory_bytes,
-        place=lambda network: network.to(executor.device),
+        place=lambda network: network.to(device),
         changed=telemetry.note_parts,
     )
     state.open(
@@ -297,7 +298,7 @@ def open_models(state: ServiceState, telemetry: Telemetry) -> Follower:
             report=telemetry.count_batch,
         )
     )
-    builder = Builder(parts, executor)
+    builder = Builder(parts, executors)
     follower = Follower(state, builder, telemetry)
     state.follower, state.repository = follower, Repository(state, follower, builder, parts)
     return follower

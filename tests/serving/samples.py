@@ -34,7 +34,7 @@ from modularizer.records import (
 )
 from registry.registry import Registry
 from serving.engine.engine import Engine
-from serving.engine.executor import SequentialExecutor
+from serving.engine.executors.in_turn import SequentialExecutor
 from serving.protocol import (
     ModelDescription,
     ModelIdentity,

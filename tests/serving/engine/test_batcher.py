@@ -13,7 +13,8 @@ from torch import Tensor
 from serving.engine.answers import Answers
 from serving.engine.batcher import Batcher, BatchReport, Reason
 from serving.engine.engine import Engine
-from serving.engine.executor import RunnableBranch, SequentialExecutor
+from serving.engine.executors.executor import RunnableBranch
+from serving.engine.executors.in_turn import SequentialExecutor
 from serving.engine.prepared import Prepared
 from serving.errors import NotReadyError
 from tests.serving.samples import make_engine, random_images

@@ -10,7 +10,8 @@ from torch import Tensor
 from modularizer.assembly.patched import PatchedClassifier
 from modularizer.preprocessing import Preprocessing
 from serving.engine.answers import Answers
-from serving.engine.executor import RunnableBranch, SequentialExecutor
+from serving.engine.executors.executor import RunnableBranch
+from serving.engine.executors.in_turn import SequentialExecutor
 from serving.errors import UnknownPatchError
 from tests.serving.samples import (
     CLASS_NAMES,

@@ -8,7 +8,7 @@ import pytest
 
 from registry.errors import BundleError
 from registry.registry import Registry
-from serving.engine.executor import SequentialExecutor
+from serving.engine.executors.in_turn import SequentialExecutor
 from serving.protocol import NetworkCost
 from serving.residency.building import Builder
 from serving.residency.describing import KnownPart
@@ -20,7 +20,7 @@ ASKED = "models:/served@champion"
 
 @pytest.fixture
 def builder(home: Path) -> Builder:
-    return Builder(PartCache(), SequentialExecutor(), home=home)
+    return Builder(PartCache(), (SequentialExecutor(),), home=home)
 
 
 def test_a_model_is_described_by_what_the_registry_has(home: Path, builder: Builder) -> None:
@@ -47,7 +47,7 @@ def test_the_cache_alone_tells_the_same(home: Path, builder: Builder) -> None:
     version = registry.find(ASKED)
     built = builder.build(registry, version)
     builder.remember(ASKED, version)
-    recalled = Builder(PartCache(), SequentialExecutor(), home=home).recall(ASKED)
+    recalled = Builder(PartCache(), (SequentialExecutor(),), home=home).recall(ASKED)
     assert recalled.description == built.description
     assert recalled.from_cache
 

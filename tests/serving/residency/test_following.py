@@ -11,7 +11,7 @@ import pytest
 
 from registry.registry import Registry
 from serving.engine.batcher import Batcher
-from serving.engine.executor import SequentialExecutor
+from serving.engine.executors.in_turn import SequentialExecutor
 from serving.errors import ModelError, NotReadyError, SettingsError
 from serving.residency import following
 from serving.residency.building import Builder
@@ -33,7 +33,7 @@ class Setting:
         self.telemetry = Telemetry()
         self.state = ServiceState(Settings(model_uri=uri, device="cpu", **settings))
         self.parts = PartCache(self.state.settings.memory_bytes, changed=self.telemetry.note_parts)
-        builder = Builder(self.parts, SequentialExecutor(), home=home)
+        builder = Builder(self.parts, (SequentialExecutor(),), home=home)
         self.follower = Follower(self.state, builder, self.telemetry, home=home)
 
     @property
@@ -250,7 +250,7 @@ def test_what_can_not_begin_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None
     def fail(device: str) -> None:
         raise SettingsError("no such device")
 
-    monkeypatch.setattr("serving.engine.executor.choose_executor", fail)
+    monkeypatch.setattr("serving.engine.executors.choosing.possible_executors", fail)
     state = ServiceState(Settings(model_uri="models:/served/1"))
     start_following(state, Telemetry()).join()
     assert state.code == "load_failed"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from registry.registry import Registry
-from serving.engine.executor import SequentialExecutor
+from serving.engine.executors.in_turn import SequentialExecutor
 from serving.errors import (
     InUseError,
     RegistryUnreachableError,
@@ -39,7 +39,7 @@ class Setting:
         telemetry = Telemetry()
         self.state = ServiceState(Settings(model_uri="models:/served@champion"))
         self.parts = PartCache()
-        builder = Builder(self.parts, SequentialExecutor(), home=home)
+        builder = Builder(self.parts, (SequentialExecutor(),), home=home)
         self.follower = Follower(self.state, builder, telemetry, home=home)
         self.follower.look()
         self.repository = Repository(self.state, self.follower, builder, self.parts)

@@ -1,0 +1,1 @@
+"""How the networks of a patched model run: in turn or side by side, on a CPU or a GPU."""
