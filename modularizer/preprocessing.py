@@ -100,10 +100,20 @@ class Preprocessing(BaseModel):
         elif pixels.shape[1] < self.channels:
             pixels = pixels.expand(-1, self.channels, -1, -1)
         if pixels.shape[2:] != self.size:
-            pixels = F.interpolate(pixels, self.size, mode="bilinear", antialias=True)
+            pixels = _resized(pixels, self.size)
         mean = torch.tensor(self.mean, device=pixels.device).view(1, -1, 1, 1)
         std = torch.tensor(self.std, device=pixels.device).view(1, -1, 1, 1)
         return (pixels - mean) / std
+
+
+def _resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize (N, C, H, W), and take no more memory on the way than for the larger of both ends."""
+    (height, width), wide = size, pixels.shape[3]
+    if pixels.shape[2] > height and wide < width:
+        # torch changes the width first: a picture one pixel wide and a million high would be
+        # widened before it is cut down, which takes gigabytes.
+        pixels = F.interpolate(pixels, (height, wide), mode="bilinear", antialias=True)
+    return F.interpolate(pixels, size, mode="bilinear", antialias=True)
 
 
 def as_tensor(

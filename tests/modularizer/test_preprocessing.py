@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import resource
 from typing import Any, Literal
 
 import numpy as np
+import psutil  # type: ignore[import-untyped]
 import pytest
 import torch
 from PIL import Image
@@ -87,6 +89,21 @@ def test_a_batch_is_prepared_as_its_images_one_by_one(
     alone = torch.cat([preprocessing.prepare(one[None]) for one in images])
     assert torch.equal(together, alone)
     assert torch.equal(images, before)
+
+
+def test_a_tall_and_narrow_image_is_cut_down_before_it_is_widened() -> None:
+    wide = Preprocessing(size=(8, 512), channels=1, mean=(0.25,), std=(0.5,))
+    image = pixels(1, 2**22, 1, 1)
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    now = psutil.Process().memory_info().vms
+    resource.setrlimit(resource.RLIMIT_AS, (now + 2**30, limits[1]))  # widened first: 8 GiB
+    try:
+        found = wide.prepare(image)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    means = image.double().reshape(8, -1).mean(dim=1) / 255
+    expected = ((means - 0.25) / 0.5).float().view(1, 1, 8, 1).expand(found.shape)
+    torch.testing.assert_close(found, expected, atol=0.01, rtol=0)
 
 
 def test_an_empty_batch_stays_empty() -> None:
