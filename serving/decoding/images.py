@@ -12,6 +12,7 @@ from PIL import Image
 from modularizer.datasets.pixels import pixels_as_seen
 from serving.decoding.arrays import MAGIC as NPY_MAGIC
 from serving.decoding.arrays import images_from_npy
+from serving.decoding.jpeg import require_little_work
 from serving.decoding.limits import ImageCount, ImageLimits
 from serving.decoding.webp import is_webp, webp_size
 from serving.errors import (
@@ -74,6 +75,8 @@ class ImageDecoder:
             return [self._decode_with_pillow(body, "WEBP")]
         for magic, name in _PILLOW_FORMATS.items():
             if body.startswith(magic):
+                if name == "JPEG":
+                    require_little_work(body)
                 return [self._decode_with_pillow(body, name)]
         raise UnsupportedFormatError(
             f"expected a PNG, JPEG, WebP or .npy file, found {_describe(body)}"
