@@ -60,16 +60,17 @@ async def split_files(request: Request, body: bytes, *, max_files: int) -> list[
 async def _read(request: Request, max_bytes: int, held: Callable[[int], None]) -> bytes:
     declared = request.headers.get("content-length", "")
     is_declared = declared.isascii() and declared.isdecimal()
-    if is_declared and int(declared[:20]) > max_bytes:
+    declared_bytes = int(declared.lstrip("0")[:20] or "0") if is_declared else 0
+    if declared_bytes > max_bytes:
         # Nothing of it is read. The connection stays: the server throws the rest away, and a
         # client that sends it all before it looks still finds this answer.
         raise BodyTooLargeError(
-            f"at most {max_bytes} bytes a request, this one declares {declared[:20]}", closes=False
+            f"at most {max_bytes} bytes a request, this one declares {declared_bytes}", closes=False
         )
     if request.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
         raise BadBodyError("a body with a Content-Encoding is not taken; send it uncompressed")
     if is_declared:
-        held(int(declared))
+        held(declared_bytes)
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():

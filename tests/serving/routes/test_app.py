@@ -200,6 +200,15 @@ def test_a_body_declared_too_large_is_refused_unread(service: Service) -> None:
     assert_error(response, 413, "body_too_large", "100000000")
 
 
+def test_a_length_may_begin_with_any_number_of_zeros(service: Service) -> None:
+    body = encode(Image.fromarray(random_images(8, 8)))
+    zeros = "0" * 5000  # Python refuses to read numbers of more than 4300 digits
+    response = service.predict(body, headers={"content-length": f"{zeros}{len(body)}"})
+    assert response.status_code == 200
+    response = service.predict(body, headers={"content-length": f"{zeros}100000000"})
+    assert_error(response, 413, "body_too_large", "declares 100000000")
+
+
 def test_a_body_of_unknown_length_is_refused_when_it_is_too_large(service: Service) -> None:
     sent = 0
 
