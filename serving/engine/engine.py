@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -72,6 +73,11 @@ class Engine:
         chosen = (index for index, name in enumerate(self.patches) if name in patches)
         return Ask(tuple(chosen), explain)
 
+    def input_pixels(self, ask: Ask) -> int:
+        """Pixels of the largest input, of the networks that are asked, for one image."""
+        wanted: list[Preprocessing] = [one.preprocessing for one in self._branches(ask.patches)]
+        return max(math.prod(one.size) for one in wanted)
+
     def prepare(self, images: Sequence[Image], ask: Ask) -> Prepared:
         """Bring images of any sizes to what each network that is asked takes.
 
@@ -83,7 +89,7 @@ class Engine:
         parts: dict[Preprocessing, list[Tensor]] = {one: [] for one in wanted}
         order: list[int] = []
         with torch.inference_mode():
-            for indices in alike(images):
+            for indices in alike(images, input_pixels=self.input_pixels(ask)):
                 # Of one image, too: how views lie in memory would show in the last bits of sums.
                 pixels: NDArray[Any] = np.stack([images[i] for i in indices])
                 stack = as_tensor(pixels, self.executor.device)

@@ -12,7 +12,8 @@ from torch import Tensor
 Image = NDArray[np.uint8] | NDArray[np.float32]
 """(H, W, 1 or 3): uint8, or float32 on the scale 0-1."""
 
-# Pixels turned into floats at once: 4 M take 50 MB with three channels.
+# Pixels turned into floats at once, before or after they are resized: 4 M take 50 MB with three
+# channels.
 PIXELS_AT_ONCE = 4 * 1024 * 1024
 
 
@@ -56,8 +57,13 @@ class Prepared:
         return Prepared(self.ask, tuple(slices[id(x)] for x in self.inputs))
 
 
-def alike(images: Sequence[Image]) -> list[list[int]]:
-    """Indices of images of one shape and dtype, in groups small enough to be prepared at once."""
+def alike(images: Sequence[Image], *, input_pixels: int) -> list[list[int]]:
+    """Indices of images of one shape and dtype, in groups small enough to be prepared at once.
+
+    Args:
+        images: (H, W, 1 or 3) each.
+        input_pixels: of the largest input that an image is brought to.
+    """
     groups: dict[tuple[object, ...], list[int]] = {}
     for index, image in enumerate(images):
         groups.setdefault((image.dtype, *image.shape), []).append(index)
@@ -65,6 +71,6 @@ def alike(images: Sequence[Image]) -> list[list[int]]:
     for (_, height, width, _), indices in groups.items():
         assert isinstance(height, int)
         assert isinstance(width, int)
-        step = max(1, PIXELS_AT_ONCE // (height * width))
+        step = max(1, PIXELS_AT_ONCE // max(height * width, input_pixels))
         parts += [indices[i : i + step] for i in range(0, len(indices), step)]
     return parts

@@ -35,6 +35,9 @@ T = TypeVar("T")
 SMALL_BYTES = 64 * 1024
 """What is read on the event loop up to this size: a hop to a thread and back costs more."""
 
+SMALL_PIXELS = 64 * 1024
+"""The same of what images are brought to for a network: many of one pixel may become large."""
+
 # What is no fault of the client's, and no plain refusal, is worth a line also where not all are.
 _LEVELS = {
     "internal": logging.ERROR,
@@ -150,24 +153,32 @@ class Intake:
             admitted: the request's share, which grows to its images.
             decode: gives the images.
             raw_bytes: how large they are where they need no decompression, so that few bytes are
-                little work: these are prepared at once. None, or more, is left to a thread, as
-                the event loop must not wait.
+                little work: these are read at once, and prepared at once where a network's inputs
+                are little, too. None, or more, is left to a thread, as the event loop must not
+                wait.
 
         Raises:
             RequestError: whatever ``decode`` raises; or if there are more images than there is
                 room for.
         """
-
-        def prepare() -> Prepared:
-            return engine.prepare(decode(), ask)
-
         with self.telemetry.timed("decode"):
-            if raw_bytes is not None and raw_bytes <= SMALL_BYTES:
-                prepared = prepare()
-            else:
-                prepared = await self.in_a_thread(prepare)
+            prepared = await self._prepare(engine, ask, decode, raw_bytes)
         admitted.count_images(len(prepared))
         return await self.state.batcher.submit(engine, prepared)
+
+    async def _prepare(
+        self,
+        engine: Engine,
+        ask: Ask,
+        decode: Callable[[], Sequence[Image]],
+        raw_bytes: int | None,
+    ) -> Prepared:
+        if raw_bytes is None or raw_bytes > SMALL_BYTES:
+            return await self.in_a_thread(lambda: engine.prepare(decode(), ask))
+        images = decode()
+        if len(images) * engine.input_pixels(ask) > SMALL_PIXELS:
+            return await self.in_a_thread(lambda: engine.prepare(images, ask))
+        return engine.prepare(images, ask)
 
 
 def name_request(given: str | None) -> str:

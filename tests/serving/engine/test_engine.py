@@ -185,7 +185,7 @@ def test_large_images_are_prepared_in_parts(monkeypatch: pytest.MonkeyPatch) -> 
     engine = make_engine()
     images = list(random_images(5, 8, 8, 1))
     expected = engine.answer(images)
-    monkeypatch.setattr("serving.engine.prepared.PIXELS_AT_ONCE", 128)
+    monkeypatch.setattr("serving.engine.prepared.PIXELS_AT_ONCE", 2 * 16 * 16)
     sizes: dict[Preprocessing, list[int]] = {GREY: [], COLOUR: []}
     prepare = Preprocessing.prepare
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import threading
+from collections.abc import Iterator, Sequence
 
 import pytest
 
+from serving.engine.prepared import Ask, Image, Prepared
+from serving.settings import Settings
 from tests.serving.routes.conftest import Service
 from tests.serving.routes.test_predict import IMAGES
-from tests.serving.samples import npy_bytes
+from tests.serving.samples import npy_bytes, random_images
 from tests.serving.test_logs import lines
 
 
@@ -44,3 +48,28 @@ def test_faults_of_the_service_are_told_louder(
     ]
     [fault] = [one for one in lines(log_stream) if one["message"] == "an error of our own"]
     assert fault["request_id"] == response.headers["x-request-id"]
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    made = Service(Settings())
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(("images", "at_once"), [(1, True), (250, True), (300, False)])
+def test_images_that_grow_large_are_not_prepared_on_the_event_loop(
+    service: Service, monkeypatch: pytest.MonkeyPatch, images: int, *, at_once: bool
+) -> None:
+    active = service.state.residents.active
+    assert active is not None
+    prepare, threads = active.engine.prepare, []
+
+    def seen(given: Sequence[Image], ask: Ask) -> Prepared:
+        threads.append(threading.current_thread())
+        return prepare(given, ask)
+
+    monkeypatch.setattr(active.engine, "prepare", seen)
+    response = service.predict(npy_bytes(random_images(images, 1, 1, 1)))  # 16 x 16 each, then
+    assert len(response.json()["predictions"]) == images
+    assert [thread is threading.main_thread() for thread in threads] == [at_once]
