@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -14,6 +15,10 @@ from serving.errors import BadBodyError, BadMultipartError, BodyTooLargeError, S
 # Text fields are of no use here; a few are forgiven, since some form libraries add their own.
 _MAX_FIELDS = 16
 _MAX_FIELD_BYTES = 4096
+
+# Of the names of fields and files, which are not looked at. Python has codecs that take quadratic
+# time, so no other is looked up.
+_CHARSETS = (b"utf-8", b"utf8", b"us-ascii", b"ascii", b"iso-8859-1", b"latin-1", b"windows-1252")
 
 
 async def read_body(
@@ -49,7 +54,8 @@ async def split_files(request: Request, body: bytes, *, max_files: int) -> list[
         The bytes of each file, in the order sent, whatever their field is called.
 
     Raises:
-        BadMultipartError: if it can't be taken apart, or is multipart without a file.
+        BadMultipartError: if it can't be taken apart, or is multipart without a file, or says
+            that its names are in an unusual charset.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "multipart/form-data":
@@ -84,6 +90,11 @@ async def _read(request: Request, max_bytes: int, held: Callable[[int], None]) -
 
 
 async def _split(request: Request, body: bytes, max_files: int) -> list[bytes]:
+    _, options = parse_options_header(request.headers["content-type"])
+    charset = options.get(b"charset", b"utf-8")
+    if charset.lower() not in _CHARSETS:
+        found = charset[:60].decode("latin-1")
+        raise BadMultipartError(f"expected a multipart body in UTF-8, found {found!r}")
     parser = MultiPartParser(
         request.headers,
         _once(body),

@@ -132,6 +132,19 @@ def test_multipart_files_are_answered_in_their_order(service: Service) -> None:
     np.testing.assert_allclose(scores, expected.scores, atol=1e-6)
 
 
+PART = b"""--x\r
+Content-Disposition: form-data; name="a"; filename="b"\r
+\r
+%s\r
+--x--""" % encode(Image.fromarray(random_images(8, 8)))
+
+
+@pytest.mark.parametrize("charset", ["", "; charset=utf-8", '; charset="ISO-8859-1"'])
+def test_the_usual_charsets_of_multipart_are_taken(service: Service, charset: str) -> None:
+    headers = {"content-type": f"multipart/form-data; boundary=x{charset}"}
+    assert service.predict(PART, headers=headers).status_code == 200
+
+
 @pytest.mark.parametrize("kind", ["raw", "form"])
 def test_an_empty_body_is_an_error(service: Service, kind: str) -> None:
     if kind == "raw":
@@ -150,6 +163,7 @@ def test_an_empty_body_is_an_error(service: Service, kind: str) -> None:
         ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data\r\n\r\na"),
         ("multipart/form-data; boundary=x", b"--x\r\nno colon\r\n\r\nabc\r\n--x--"),
         ("multipart/form-data; boundary=" + "x" * 500, b"--x\r\n"),
+        ("multipart/form-data; boundary=x; charset=idna", PART),
         (
             "multipart/form-data; boundary=x; charset=\u00e9",
             b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n--x--\r\n',
