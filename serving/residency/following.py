@@ -91,8 +91,7 @@ class Follower:
         self._wake.set()
 
     def wake(self) -> None:
-        """Look now, in the follower's thread."""
-        self._failure = None
+        """Look now, in the follower's thread, also at a version that could not be loaded."""
         self._wake.set()
 
     def registry(self) -> Registry:
@@ -121,7 +120,11 @@ class Follower:
         with self._looking:
             if is_asked:
                 self._failure = None
-            outcome = self._look()
+            try:
+                outcome = self._look()
+            except Exception as error:  # of our own; the thread that looks must not end with it
+                self._fail(f"{self._state.settings.model_uri} can't be followed", error)
+                outcome = Outcome.FAILED
         if outcome is not Outcome.UNCHANGED:
             self._telemetry.count_reload(outcome.value)
         return outcome
@@ -133,10 +136,10 @@ class Follower:
         gc.collect()
         gc.freeze()
         while not self._is_over:
-            self._wake.wait(seconds or None)
+            is_asked = self._wake.wait(seconds or None)
             self._wake.clear()
             if not self._is_over:
-                self.look()
+                self.look(is_asked=is_asked)
 
     def _look(self) -> Outcome:
         asked = self._state.settings.model_uri
@@ -180,7 +183,7 @@ class Follower:
 
     def _without_the_registry(self, asked: str, error: Exception) -> Outcome:
         """The registry doesn't say where the address stands: go on as before, or begin so."""
-        from registry.errors import RegistryError, StoreError
+        from registry.errors import StoreError
 
         if not isinstance(error, StoreError):  # it was reached, and there is no such version
             self._fail(f"{asked} can't be loaded", error)
@@ -188,9 +191,10 @@ class Follower:
         if self._state.residents.active is None:
             try:
                 served = self._builder.recall(asked)
-            except (RegistryError, ServingError) as missing:
+            except Exception as missing:
                 self._fail(f"{asked} can't be loaded", error)
-                logger.warning("nor can it be had from the cache: %s", missing)
+                unexpected = None if _is_expected(missing) else missing
+                logger.warning("nor can it be had from the cache: %s", missing, exc_info=unexpected)
                 return Outcome.FAILED
             self._state.residents.activate(served)
             self._telemetry.note_active(served.identity.name, served.identity.version)

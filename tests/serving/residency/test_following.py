@@ -8,6 +8,7 @@ from pathlib import Path
 from time import sleep
 
 import pytest
+from torch import nn
 
 from registry.registry import Registry
 from serving.engine.batcher import Batcher
@@ -17,7 +18,7 @@ from serving.residency import following
 from serving.residency.building import Builder
 from serving.residency.following import Follower, Outcome, open_models, start_following
 from serving.residency.parts import PartCache
-from serving.residency.state import ServiceState
+from serving.residency.state import LOADING, ServiceState
 from serving.settings import Settings
 from serving.telemetry import Telemetry
 from tests.serving.samples import random_images, register_patched
@@ -28,11 +29,20 @@ CHAMPION = "models:/served@champion"
 class Setting:
     """What a service has, without the service."""
 
-    def __init__(self, home: Path, uri: str = CHAMPION, **settings: int) -> None:
+    def __init__(
+        self,
+        home: Path,
+        uri: str = CHAMPION,
+        *,
+        place: Callable[[nn.Module], object] = lambda network: None,
+        **settings: float,
+    ) -> None:
         self.home = home
         self.telemetry = Telemetry()
-        self.state = ServiceState(Settings(model_uri=uri, device="cpu", **settings))
-        self.parts = PartCache(self.state.settings.memory_bytes, changed=self.telemetry.note_parts)
+        self.state = ServiceState(Settings(model_uri=uri, device="cpu", **settings))  # type: ignore[arg-type]
+        self.parts = PartCache(
+            self.state.settings.memory_bytes, place=place, changed=self.telemetry.note_parts
+        )
         builder = Builder(self.parts, (SequentialExecutor(),), home=home)
         self.follower = Follower(self.state, builder, self.telemetry, home=home)
 
@@ -239,6 +249,40 @@ class TestWithoutTheRegistry:
         assert setting.follower.look() is Outcome.FAILED
         assert setting.reason()[0] == "load_failed"
         assert not any(part.references for part in setting.parts.resident())
+
+    def test_no_error_ends_the_looking(self, home: Path, mended: Callable[[], object]) -> None:
+        is_full = True
+
+        def place(network: nn.Module) -> None:
+            if is_full:
+                raise RuntimeError("the device is out of memory")
+
+        setting = Setting(home, place=place, poll_seconds=0.05)
+        thread = setting.follower.start()
+        for _ in range(600):
+            if setting.state.code != LOADING:
+                break
+            sleep(0.05)
+        assert setting.reason()[0] == "load_failed"
+        is_full = False
+        mended()
+        wait_for(setting.state, 1)
+        setting.follower.stop()
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def test_an_error_that_nobody_thought_of_is_told_and_does_not_end_the_looking(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    setting = Setting(home)
+    setting.follower.look()
+    move(home, 2)
+    setting.state.require_active().leases.callback(lambda: 1 / 0)  # as the old one goes
+    assert setting.follower.look() is Outcome.FAILED
+    assert "can't be followed: ZeroDivisionError" in caplog.text
+    assert setting.follower.look() is Outcome.UNCHANGED
+    assert setting.serving == "models:/served/2"
 
 
 def test_without_an_address_there_is_nothing_to_follow() -> None:
