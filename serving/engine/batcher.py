@@ -144,6 +144,7 @@ class Batcher:
             except Exception as error:  # of our own; nobody may wait for ever, now or later
                 logger.exception("a batch could not be brought to its end")
                 _deliver([(share.request, error) for share in batch])
+            del batch  # it holds a model, which may go while the next one is waited for
 
     def _wait_for_a_batch(self) -> Reason | None:
         """Why a batch goes now; None if the thread has to end. Holds the lock."""

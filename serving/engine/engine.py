@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,8 @@ class Engine:
         self.class_names = model.class_names
         self.patches = tuple(patch.class_name for patch in model.patches)
         self.modules = tuple(modules)
-        self._variant = lru_cache(_MOST_VARIANTS)(self._make_variant)
+        # Of the model alone: an engine that held itself in a cycle would outlive its last user.
+        self._variant = lru_cache(_MOST_VARIANTS)(partial(_variant_of, self.model))
 
     def ask(self, patches: Sequence[str] | None = None, *, explain: bool = False) -> Ask:
         """What to want of images.
@@ -210,9 +211,11 @@ class Engine:
         both = variant.combine([logits, *raws])
         return both.scores, both.weak_scores
 
-    def _make_variant(self, patches: tuple[int, ...]) -> PatchedClassifier | None:
-        """The model with some of its patches; None without any."""
-        return self.model.only([self.patches[place] for place in patches]) if patches else None
+
+def _variant_of(model: PatchedClassifier, places: tuple[int, ...]) -> PatchedClassifier | None:
+    """The model with some of its patches; None without any."""
+    names = [model.patches[place].class_name for place in places]
+    return model.only(names) if names else None
 
 
 def _in_order(parts: Sequence[Tensor], order: Sequence[int]) -> Tensor:

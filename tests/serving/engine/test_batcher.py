@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from time import perf_counter, sleep
 from typing import TypeVar
@@ -236,6 +238,27 @@ def test_what_waits_when_it_is_closed_gets_an_error_and_so_does_what_comes_later
             await setting.batcher.submit(setting.engine, setting.prepared(1))
 
     asyncio.run(ask())
+
+
+def test_a_model_that_was_asked_is_not_held_while_nobody_asks() -> None:
+    batcher, engine = Batcher(), make_engine()
+    networks = [weakref.ref(branch.network) for branch in engine.model.branches]
+    images = list(random_images(2, 8, 8, 1))
+
+    async def ask(asked: Engine) -> Answers:
+        return await batcher.submit(asked, asked.prepare(images, asked.ask(["7"])))
+
+    gc.disable()  # it must not take a search for cycles
+    try:
+        asyncio.run(ask(engine))
+        del engine
+        deadline = perf_counter() + 10
+        while any(network() for network in networks) and perf_counter() < deadline:
+            sleep(0.01)
+        assert [network() for network in networks] == [None, None, None]
+    finally:
+        gc.enable()
+        batcher.close()
 
 
 def test_answers_to_many_event_loops_at_once_are_each_one_s_own() -> None:
