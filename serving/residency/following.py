@@ -78,6 +78,7 @@ class Follower:
         self._looking = Lock()
         self._wake = Event()
         self._is_over = False
+        self._is_first = False
 
     def start(self) -> Thread:
         """Look at once and then again and again, in a thread that holds nothing up."""
@@ -131,10 +132,8 @@ class Follower:
 
     def _follow(self) -> None:
         seconds = self._state.settings.poll_seconds
+        self._is_first = True
         self.look()
-        # What was made at the start is no garbage, and would cost a tenth of a second a look.
-        gc.collect()
-        gc.freeze()
         while not self._is_over:
             is_asked = self._wake.wait(seconds or None)
             self._wake.clear()
@@ -145,7 +144,7 @@ class Follower:
         asked = self._state.settings.model_uri
         assert asked is not None
         try:
-            version = self.registry().find(asked)
+            version = self._find(asked)
         except Exception as error:
             return self._without_the_registry(asked, error)
         active = self._state.residents.active
@@ -159,6 +158,17 @@ class Follower:
         if self._is_too_soon(version):
             return Outcome.UNCHANGED
         return self._swap(asked, version)
+
+    def _find(self, asked: str) -> Version:
+        try:
+            return self.registry().find(asked)
+        finally:
+            if self._is_first:
+                self._is_first = False
+                # What was made at the start is no garbage, and would cost a tenth of a second a
+                # look. No model is among it yet: what is frozen in a cycle never goes.
+                gc.collect()
+                gc.freeze()
 
     def _swap(self, asked: str, version: Version) -> Outcome:
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import sleep
@@ -39,7 +41,7 @@ class Setting:
     ) -> None:
         self.home = home
         self.telemetry = Telemetry()
-        self.state = ServiceState(Settings(model_uri=uri, device="cpu", **settings))  # type: ignore[arg-type]
+        self.state = ServiceState(Settings(model_uri=uri, device="cpu", **settings))
         self.parts = PartCache(
             self.state.settings.memory_bytes, place=place, changed=self.telemetry.note_parts
         )
@@ -314,6 +316,27 @@ def test_a_registered_model_is_loaded_and_followed_beside_the_service(
     state.close()
     with pytest.raises(NotReadyError, match="stopping"):
         state.require_active()
+
+
+def test_the_model_of_the_start_goes_like_any_other(home: Path) -> None:
+    def place(network: nn.Module) -> None:
+        network.__dict__["itself"] = network  # as some kinds of networks do
+
+    setting = Setting(home, place=place, poll_seconds=0.05)
+    try:
+        thread = setting.follower.start()
+        wait_for(setting.state, 1)
+        first = [*setting.state.require_active().engine.model.modules()]
+        networks = [weakref.ref(module) for module in first]
+        del first
+        move(home, 2)
+        wait_for(setting.state, 2)
+        setting.follower.stop()
+        thread.join(30)
+        assert setting.parts.evict_unused() > 0
+        assert {network() for network in networks} == {None}
+    finally:
+        gc.unfreeze()
 
 
 def wait_for(state: ServiceState, version: int) -> None:
