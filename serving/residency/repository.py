@@ -143,10 +143,17 @@ class Repository:
 
         Requests that have begun end with it. Its parts stay until their bytes are needed.
 
+        Args:
+            which: what goes; for an alias the registry is asked.
+
         Raises:
-            UnknownModelError: if nothing of that name is in memory.
+            UnknownModelError: if nothing of that name is in memory, or there is no such alias.
+            RegistryUnreachableError: if there is an alias, and the registry does not answer.
             InUseError: if it is the active model, or a part of a model in memory.
         """
+        if which.alias is not None:
+            with _told():
+                which = Which(which.name, self._find(which).version)
         active = self._state.residents.active
         models = [
             one

@@ -127,6 +127,19 @@ def test_an_alias_can_be_loaded(setting: Setting, home: Path) -> None:
     assert (loaded.version, loaded.is_active) == (2, False)
 
 
+def test_an_alias_unloads_what_it_stands_for_and_nothing_else(setting: Setting, home: Path) -> None:
+    Registry.open(home).aliases.promote("models:/served/1", "challenger")
+    setting.repository.load(Which("served", version=2))
+    with pytest.raises(InUseError, match="served/1 is the active model"):
+        setting.repository.unload(Which("served", alias="challenger"))
+    assert [one.identity.version for one in setting.state.residents.all()] == [1, 2]
+    Registry.open(home).aliases.promote("models:/served/2", "challenger")
+    [gone] = setting.repository.unload(Which("served", alias="challenger"))
+    assert gone.version == 2
+    with pytest.raises(UnknownModelError):
+        setting.repository.unload(Which("served", alias="nobody"))
+
+
 def test_what_is_not_there_or_not_to_be_served_is_refused(setting: Setting) -> None:
     for which in (Which("nothing"), Which("served", version=9), Which("a b", version=1)):
         with pytest.raises(UnknownModelError):
