@@ -213,10 +213,17 @@ class Repository:
 
     def _load_model(self, version: Version) -> Listed:
         residents = self._state.residents
+        active = residents.active
+        if (
+            active is not None
+            and active.key == (version.name, version.version)
+            and active.digest != version.digest
+        ):
+            self._follow()  # the number was given anew; what is active goes where its address does
         there = {one.key: one for one in residents.all()}.get((version.name, version.version))
-        if there is None or there.digest != version.digest:
-            there = self._builder.build(self._follower.registry(), version)
-        residents.keep(there)
+        is_same = there is not None and there.digest == version.digest
+        if there is None or not is_same or not residents.keep(there):
+            residents.keep(self._builder.build(self._follower.registry(), version))
         return self._listed_model(version.name, version.version)
 
     def _load_part(self, version: Version, *, pin: bool) -> Listed:

@@ -109,18 +109,32 @@ class Residents:
             over = [one for one in leaving.values() if self._lets_go(one)]
         _close(over)
 
-    def keep(self, served: ServedModel) -> None:
-        """Have a model beside the active one, until `drop`."""
+    def keep(self, served: ServedModel) -> bool:
+        """Have a model beside the active one, until `drop`.
+
+        Of two that are one version, by their digests, the one that was there stays; and the active
+        one always does. Another one, which had the same number before, goes.
+
+        Returns:
+            Whether it is there, or the one that stays is; not if it was let go of before.
+        """
         with self._lock:
+            if served.is_retired:
+                return False
             self._kept.add(served.key)
             before = self._models.get(served.key)
             over = []
             if before is None:
                 self._models[served.key] = served
-            elif before is not served:  # another thread was first
-                served.is_retired = True
-                over = [served]
+            elif before is not served:
+                if before.digest == served.digest or before is self._active:
+                    served.is_retired = True
+                    over = [served]
+                else:
+                    self._models[served.key] = served
+                    over = [before] if self._lets_go(before) else []
         _close(over)
+        return True
 
     def drop(self, key: Key) -> bool:
         """Let a model go unless it is the active one; gives whether it was there."""

@@ -140,6 +140,21 @@ def test_an_alias_unloads_what_it_stands_for_and_nothing_else(setting: Setting, 
         setting.repository.unload(Which("served", alias="nobody"))
 
 
+def test_a_number_that_was_given_anew_is_loaded_anew(setting: Setting, home: Path) -> None:
+    """As in a registry that was put back from an older copy, or where a name was made again."""
+    registered = [Registry.open(home).find(f"models:/served/{n}").digest for n in (1, 2)]
+    setting.repository.load(Which("served", version=2))
+    for before in setting.state.residents.all():
+        before.digest = "0" * 64
+    setting.repository.load(Which("served", version=2))
+    setting.repository.load(Which("served", version=1))
+    assert [one.digest for one in setting.state.residents.all()] == registered
+    active = setting.state.residents.active
+    assert active is not None
+    assert active.digest == registered[0]
+    assert [part.references for part in setting.parts.resident()] == [1, 1, 1, 1]
+
+
 def test_what_is_not_there_or_not_to_be_served_is_refused(setting: Setting) -> None:
     for which in (Which("nothing"), Which("served", version=9), Which("a b", version=1)):
         with pytest.raises(UnknownModelError):

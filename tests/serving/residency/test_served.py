@@ -115,6 +115,30 @@ def test_a_model_that_is_kept_twice_is_held_once(watched: Watched) -> None:
     assert watched.ended == ["models:/digits/1"]  # the second one
 
 
+def test_another_model_of_the_same_number_takes_the_place_of_the_one_before(
+    watched: Watched,
+) -> None:
+    first, other = watched.make(version=1), watched.make(version=1)
+    other.digest = "f" * 64
+    watched.residents.keep(first)
+    with watched.residents.lease("digits", 1):
+        assert watched.residents.keep(other)
+        assert watched.residents.all() == [other]
+        assert watched.ended == []
+    assert watched.ended == ["models:/digits/1"]
+    assert first.is_retired
+    assert not other.is_retired
+
+
+def test_a_model_that_was_let_go_of_does_not_come_back(watched: Watched) -> None:
+    first, second = watched.make(version=1), watched.make(version=2)
+    watched.residents.activate(first)
+    watched.residents.activate(second)
+    assert not watched.residents.keep(first)
+    assert watched.residents.all() == [second]
+    assert not watched.residents.is_kept(first.key)
+
+
 def test_at_the_end_all_go_once_they_are_not_used(watched: Watched) -> None:
     watched.residents.activate(watched.make(version=1))
     watched.residents.keep(watched.make(version=2))
