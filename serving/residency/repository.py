@@ -232,7 +232,8 @@ class Repository:
             registry.load_part(version.uri, self._parts.taking(leases))
             if pin:
                 self._parts.pin(version.digest)
-        [part] = [one for one in self._parts.resident() if one.digest == version.digest]
+            # Before it is given back: then it may have to make room at any time.
+            [part] = [one for one in self._parts.resident() if one.digest == version.digest]
         return _listed_part((version.name, version.version), part, version.kind)
 
     def _listed_model(self, name: str, version: int) -> Listed:

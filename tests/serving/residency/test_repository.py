@@ -17,7 +17,7 @@ from serving.errors import (
 )
 from serving.residency.building import Builder
 from serving.residency.following import Follower
-from serving.residency.parts import PartCache
+from serving.residency.parts import PartCache, ResidentPart
 from serving.residency.repository import Listed, Repository, Which
 from serving.residency.state import ServiceState
 from serving.settings import Settings
@@ -34,11 +34,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Setting:
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, parts: PartCache | None = None) -> None:
         Registry.open(home).aliases.promote("models:/served/1", "champion")
         telemetry = Telemetry()
         self.state = ServiceState(Settings(model_uri="models:/served@champion"))
-        self.parts = PartCache()
+        self.parts = parts or PartCache()
         builder = Builder(self.parts, (SequentialExecutor(),), home=home)
         self.follower = Follower(self.state, builder, telemetry, home=home)
         self.follower.look()
@@ -153,6 +153,18 @@ def test_a_number_that_was_given_anew_is_loaded_anew(setting: Setting, home: Pat
     assert active is not None
     assert active.digest == registered[0]
     assert [part.references for part in setting.parts.resident()] == [1, 1, 1, 1]
+
+
+def test_a_part_that_goes_as_soon_as_it_may_was_loaded_all_the_same(home: Path) -> None:
+    def evict(resident: list[ResidentPart]) -> None:
+        for part in resident:
+            if not part.references:
+                made.parts.evict(part.digest)
+
+    made = Setting(home, PartCache(changed=evict))
+    [loaded] = made.repository.load(Which("weak", version=2))
+    assert (loaded.version, loaded.is_resident) == (2, True)
+    made.state.close()
 
 
 def test_what_is_not_there_or_not_to_be_served_is_refused(setting: Setting) -> None:
