@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from serving.errors import BadInferRequestError, NotReadyError, RequestError, UnknownRouteError
+from serving.errors import (
+    BadInferRequestError,
+    InternalError,
+    NotReadyError,
+    RequestError,
+    UnknownRouteError,
+)
 from serving.residency.state import ServiceState
 from serving.routes.admin import require_admin, require_signature
 from serving.routes.body import read_body
@@ -24,6 +31,8 @@ from serving.v2.messages import RepositoryEntry
 
 if TYPE_CHECKING:  # MLflow and torch take seconds to import: /livez answers before they are there
     from serving.residency.repository import Listed, Repository, Which
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -117,6 +126,9 @@ class RepositoryRoutes:
             return error_answer(error)
         except ClientDisconnect:
             return Response(status_code=400)
+        except Exception:
+            logger.exception("an error of our own while answering %s", request.url.path)
+            return error_answer(InternalError("an error of the service's own; see its log"))
         raw = _ENTRIES.dump_json([_entry(one) for one in found])
         return Response(raw, media_type="application/json")
 

@@ -117,6 +117,20 @@ def test_what_can_not_be_read_is_an_error(service: Service, noted: Noted, body: 
     assert noted.asked == []
 
 
+def test_an_error_of_our_own_is_an_answer_too(
+    gated: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Noted):
+        def load(self, which: Which, *, pin: bool = False) -> list[Listed]:
+            raise RuntimeError("the device is out of memory")
+
+    gated.state.repository = Broken()
+    response = gated.ask("POST", LOAD, headers=LOCAL)
+    assert response.status_code == 500
+    assert response.json() == {"error": "an error of the service's own; see its log"}
+    assert "out of memory" in caplog.text
+
+
 def test_before_there_is_anything_to_ask_it_says_so(gated: Service) -> None:
     response = gated.ask("POST", "/v2/repository/index", headers=LOCAL)
     assert response.status_code == 503
