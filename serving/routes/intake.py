@@ -134,7 +134,15 @@ class Intake:
 
     async def in_a_thread(self, work: Callable[[], T]) -> T:
         """Do what takes longer than the event loop can wait, with as many others as may decode."""
-        return await asyncio.get_running_loop().run_in_executor(self._decoders, work)
+        waiting = [work]
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._decoders, lambda: waiting.pop()()
+            )
+        finally:
+            # Of a request that nobody waits for any more, and whose turn has not come, the bytes
+            # would be held here until it comes, and are counted no longer.
+            waiting.clear()
 
     async def answer(
         self,

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 
 import pytest
 
 from serving.engine.prepared import Ask, Image, Prepared
+from serving.residency.state import ServiceState
+from serving.routes.intake import Intake
 from serving.settings import Settings
+from serving.telemetry import Telemetry
 from tests.serving.routes.conftest import Service
 from tests.serving.routes.test_predict import IMAGES
 from tests.serving.samples import npy_bytes, random_images
@@ -73,3 +78,35 @@ def test_images_that_grow_large_are_not_prepared_on_the_event_loop(
     response = service.predict(npy_bytes(random_images(images, 1, 1, 1)))  # 16 x 16 each, then
     assert len(response.json()["predictions"]) == images
     assert [thread is threading.main_thread() for thread in threads] == [at_once]
+
+
+class Body:
+    """Bytes whose end can be seen."""
+
+    def decode(self) -> None:
+        raise AssertionError("nobody waits for it")
+
+
+def test_what_nobody_waits_for_is_not_held_until_its_turn() -> None:
+    intake = Intake(ServiceState(Settings(decode_threads=1)), Telemetry())
+    is_over = threading.Event()
+
+    async def ask() -> None:
+        busy = asyncio.ensure_future(intake.in_a_thread(lambda: is_over.wait(30)))
+        await asyncio.sleep(0.01)
+        body = Body()
+        held = weakref.ref(body)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await intake.in_a_thread(body.decode)
+        del body
+        await asyncio.sleep(0)
+        assert not busy.done()
+        assert held() is None
+        is_over.set()
+        assert await busy
+
+    try:
+        asyncio.run(ask())
+    finally:
+        is_over.set()
