@@ -9,6 +9,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 
 import bentoml
+from uvicorn.config import HTTP_PROTOCOLS
 
 from serving.errors import SettingsError
 from serving.logs import configure_logging
@@ -27,6 +28,9 @@ def state_from_environment() -> ServiceState:
     except SettingsError as error:
         return ServiceState(Settings(), code="bad_settings", reason=str(error))
 
+
+# BentoML leaves the choice to uvicorn and has no setting for it.
+HTTP_PROTOCOLS["auto"] = "serving.connection:BoundedConnection"
 
 state = state_from_environment()
 telemetry = Telemetry()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -148,6 +149,33 @@ def test_a_client_that_hangs_up_is_not_waited_for(
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(sent)
     assert client.predict(png_bytes(random_images(8, 8, 1))).predictions
+
+
+@pytest.mark.parametrize("piece", [b"a:b\r\n" * 13_000, b"a" * 65_000], ids=["many", "one"])
+def test_headers_without_an_end_are_cut_off(service: RunningService, piece: bytes) -> None:
+    host, port = service.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nX:")
+        with contextlib.suppress(ConnectionError):  # it is closed while we send
+            for _ in range(200):
+                connection.sendall(piece)
+        with contextlib.suppress(ConnectionResetError):
+            while connection.recv(4096):  # or waits, and times out
+                pass
+
+
+def test_headers_of_an_ordinary_size_and_trailers_are_taken(service: RunningService) -> None:
+    headers = {f"x-{number}": "a" * 400 for number in range(100)}
+    with httpx.Client(base_url=service.url, trust_env=False) as connection:
+        for _ in range(3):
+            assert connection.get("/livez", headers=headers).status_code == 200
+    host, port = service.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(
+            b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        connection.sendall(b"1\r\nx\r\n0\r\nA: b\r\n\r\n")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 415")
 
 
 def test_answers_to_many_at_once_are_each_one_s_own(service: RunningService) -> None:
