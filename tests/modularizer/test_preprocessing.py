@@ -106,6 +106,12 @@ def test_a_tall_and_narrow_image_is_cut_down_before_it_is_widened() -> None:
     torch.testing.assert_close(found, expected, atol=0.01, rtol=0)
 
 
+@pytest.mark.parametrize("shape", [(3, 8, 6, 1), (3, 8, 6, 3), (3, 20, 15, 3)])
+def test_floats_from_0_to_1_are_the_pixels_that_they_were(shape: tuple[int, ...]) -> None:
+    images = pixels(*shape)
+    torch.testing.assert_close(GREY.prepare(images.float() / 255), GREY.prepare(images))
+
+
 def test_an_empty_batch_stays_empty() -> None:
     assert GREY.prepare(pixels(0, 8, 6, 3)).shape == (0, 1, 8, 6)
     assert GREY.prepare(pixels(0, 9, 9, 1)).shape == (0, 1, 8, 6)
@@ -114,16 +120,17 @@ def test_an_empty_batch_stays_empty() -> None:
 @pytest.mark.parametrize(
     "images",
     [
-        torch.zeros(2, 8, 6, 1),
+        torch.zeros(2, 8, 6, 1, dtype=torch.float64),
         torch.zeros(2, 8, 6, 2, dtype=torch.uint8),
+        torch.zeros(2, 8, 6, 2),
         torch.zeros(2, 8, 6, 4, dtype=torch.uint8),
         torch.zeros(8, 6, 1, dtype=torch.uint8),
         torch.zeros(2, 8, 6, dtype=torch.uint8),
         torch.zeros(2, 8, 6, 1, dtype=torch.int64),
     ],
 )
-def test_anything_but_uint8_images_is_refused(images: torch.Tensor) -> None:
-    with pytest.raises(DataError, match=r"expected uint8 images of shape \(N, height, width"):
+def test_anything_but_images_of_pixels_or_floats_is_refused(images: torch.Tensor) -> None:
+    with pytest.raises(DataError, match=r"expected uint8 or float32 images of shape \(N, height"):
         GREY.prepare(images)
 
 
