@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psutil  # type: ignore[import-untyped]
 import pytest
@@ -12,6 +14,8 @@ import pytest
 from tests.patchbay.running import run_command
 
 TOY = ("bench", "serving", "--toy", "--rounds", "1", "--window", "0.3", "--clients", "1,4")
+
+Started = Callable[[], list[psutil.Process]]
 
 
 def row(found: Any, name: str, payload: str, clients: int) -> Any:
@@ -24,7 +28,26 @@ def row(found: Any, name: str, payload: str, clients: int) -> Any:
     return one
 
 
-def test_the_service_is_measured_patched_and_weak(tmp_path: Path) -> None:
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Started:
+    """The processes that the command started and that still run, whoever their parent is now."""
+    mark = uuid4().hex
+    monkeypatch.setenv("STARTED_BY_THIS_TEST", mark)
+
+    def living() -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("STARTED_BY_THIS_TEST") == mark:
+                    found.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue  # gone meanwhile, a zombie, or another user's
+        return found
+
+    return living
+
+
+def test_the_service_is_measured_patched_and_weak(tmp_path: Path, started: Started) -> None:
     out = tmp_path / "folder" / "serving.json"
     ran = run_command(*TOY, "--no-mlflow", "--json", "--out", str(out))
     assert ran.code == 0, ran.err
@@ -54,11 +77,11 @@ def test_the_service_is_measured_patched_and_weak(tmp_path: Path) -> None:
     assert found["generator"]["ceiling"][1]["requests_per_second"] > 2000
     assert found["subject"]["weights"].startswith("random")
     assert {"processor", "commit", "bentoml", "torch"} <= set(found["environment"])
-    assert psutil.Process().children(recursive=True) == []
+    assert started() == []
 
 
 @pytest.mark.slow  # starts MLflow's server, too
-def test_mlflow_is_measured_beside_it_as_a_table() -> None:
+def test_mlflow_is_measured_beside_it_as_a_table(started: Started) -> None:
     ran = run_command(*TOY)
     assert ran.code == 0, ran.err
     for text in ("patched / mlflow", "patchbay: ready after", "mlflow: ready after"):
@@ -66,7 +89,7 @@ def test_mlflow_is_measured_beside_it_as_a_table() -> None:
     [mlflow] = {line.split()[1] for line in ran.out.splitlines() if line.startswith("  mlflow ")}
     assert f"MLflow's {mlflow}" in ran.err
     assert "wrong label" not in ran.out
-    assert psutil.Process().children(recursive=True) == []
+    assert started() == []
 
 
 @pytest.mark.parametrize(
