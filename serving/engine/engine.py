@@ -146,9 +146,11 @@ class Engine:
         )
 
     def warm_up(self) -> None:
-        """Run once on a black image of the weak model's size: the first run is the slowest."""
+        """Get the executor ready and run on a black image: the first run is the slowest."""
         preprocessing = self.model.weak.preprocessing
-        self.answer([np.zeros((*preprocessing.size, preprocessing.channels), np.uint8)])
+        black = [np.zeros((*preprocessing.size, preprocessing.channels), np.uint8)]
+        self.executor.get_ready(self.model.branches, self.prepare(black, self.ask()).inputs)
+        self.answer(black)
 
     def _branches(self, places: Sequence[int]) -> list[Any]:
         _, *class_modules = self.model.branches

@@ -298,7 +298,7 @@ def open_models(state: ServiceState, telemetry: Telemetry) -> Follower:
     from serving.residency.repository import Repository
 
     torch.set_num_threads(settings.threads)
-    executors = possible_executors(settings.device)
+    executors = possible_executors(settings.device, batch_size=settings.batch_size)
     device = executors[0].device
     parts = PartCache(
         settings.memory_bytes,

@@ -13,8 +13,8 @@ import torch
 
 from serving.engine.engine import Engine
 from serving.engine.executors.executor import Executor
+from serving.engine.executors.graphs import GraphExecutor
 from serving.engine.executors.in_turn import SequentialExecutor
-from serving.engine.executors.streams import StreamExecutor
 from serving.engine.executors.threads import ThreadExecutor
 from serving.errors import SettingsError
 
@@ -25,11 +25,12 @@ _REPEATS = 7
 _WORTH_IT = 0.9
 
 
-def possible_executors(device: str) -> tuple[Executor, ...]:
+def possible_executors(device: str, *, batch_size: int) -> tuple[Executor, ...]:
     """The executors that a model may run on; the first where nothing is measured.
 
     Args:
         device: ``cpu``, ``cuda``, or ``auto`` (CUDA where there is a device).
+        batch_size: images that go through the networks at once.
 
     Raises:
         SettingsError: if CUDA is asked for and there is none.
@@ -40,7 +41,7 @@ def possible_executors(device: str) -> tuple[Executor, ...]:
             "PATCHBAY_DEVICE=cuda, but torch finds no CUDA device here; use cpu or auto"
         )
     if device != "cpu" and has_cuda:
-        return (StreamExecutor(),)
+        return (GraphExecutor(batch_size=batch_size),)
     return (SequentialExecutor(), ThreadExecutor()) if _cores() > 1 else (SequentialExecutor(),)
 
 

@@ -32,6 +32,15 @@ class Executor(Protocol):
         """Where the branches and their inputs have to be."""
         ...
 
+    def get_ready(self, branches: Sequence[RunnableBranch], inputs: Sequence[Tensor]) -> None:
+        """Do what a model's branches need once, before they run; another thread may `run`.
+
+        Args:
+            branches: their networks on ``device``.
+            inputs: for each an example, float32 (1, channels, height, width), on ``device``.
+        """
+        ...
+
     def run(
         self,
         branches: Sequence[RunnableBranch],

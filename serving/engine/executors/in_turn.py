@@ -17,6 +17,9 @@ class SequentialExecutor:
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
 
+    def get_ready(self, branches: Sequence[RunnableBranch], inputs: Sequence[Tensor]) -> None:
+        """Nothing to do."""
+
     def run(
         self,
         branches: Sequence[RunnableBranch],

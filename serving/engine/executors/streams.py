@@ -11,14 +11,14 @@ from serving.engine.executors.executor import BranchTimer, RunnableBranch, ignor
 
 
 class StreamExecutor:
-    """Every branch on a CUDA stream of its own, so that small networks share the device.
-
-    The caller's stream waits for all of them: what is returned can be used at once.
-    """
+    """Every branch on a CUDA stream of its own, so that small networks share the device."""
 
     def __init__(self, device: torch.device | str = "cuda") -> None:
         self.device = torch.device(device)
-        self._streams: list[torch.cuda.Stream] = []
+        self._streams = SpareStreams(self.device)
+
+    def get_ready(self, branches: Sequence[RunnableBranch], inputs: Sequence[Tensor]) -> None:
+        """Nothing to do."""
 
     def run(
         self,
@@ -28,29 +28,59 @@ class StreamExecutor:
         timed: BranchTimer = ignore_time,
     ) -> list[Tensor]:
         """What each branch gives for its input, in branch order; told times overlap."""
-        caller = torch.cuda.current_stream(self.device)
-        streams = self._streams_for(len(branches))
-        outputs, events = [], []
-        for branch, x, stream in zip(branches, inputs, streams, strict=True):
-            stream.wait_stream(caller)
-            began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            with torch.cuda.stream(stream):
-                began.record()
-                outputs.append(branch.run(x))
-                ended.record()
-            events.append((began, ended))
-            # The allocator must not hand this memory out again while the other stream reads it.
-            x.record_stream(stream)
-        for output, stream in zip(outputs, streams, strict=True):
-            caller.wait_stream(stream)
-            output.record_stream(caller)
-        if timed is not ignore_time:
-            for place, (began, ended) in enumerate(events):
-                ended.synchronize()
-                timed(place, began.elapsed_time(ended) / 1000)
-        return outputs
+        return run_on_streams(branches, inputs, self._streams.first(len(branches)), timed=timed)
 
-    def _streams_for(self, branches: int) -> list[torch.cuda.Stream]:
-        while len(self._streams) < branches:
-            self._streams.append(torch.cuda.Stream(self.device))
-        return self._streams[:branches]
+
+class SpareStreams:
+    """Streams of a device, made when they are needed and kept."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._streams: list[torch.cuda.Stream] = []
+
+    def first(self, count: int) -> list[torch.cuda.Stream]:
+        """So many streams, always the same."""
+        while len(self._streams) < count:
+            self._streams.append(torch.cuda.Stream(self._device))
+        return self._streams[:count]
+
+
+def run_on_streams(
+    branches: Sequence[RunnableBranch],
+    inputs: Sequence[Tensor],
+    streams: Sequence[torch.cuda.Stream],
+    *,
+    timed: BranchTimer = ignore_time,
+) -> list[Tensor]:
+    """What each branch gives for its input, each on its stream.
+
+    The caller's stream waits for all of them: what is returned can be used at once.
+
+    Args:
+        branches: their networks on the streams' device.
+        inputs: as many, on the device.
+        streams: as many; branches of one stream run in turn.
+        timed: told of each branch's seconds on the device, which overlap.
+    """
+    if not branches:
+        return []
+    caller = torch.cuda.current_stream(streams[0].device)
+    is_timed = timed is not ignore_time
+    outputs, events = [], []
+    for branch, x, stream in zip(branches, inputs, streams, strict=True):
+        stream.wait_stream(caller)
+        with torch.cuda.stream(stream):
+            began = stream.record_event(torch.cuda.Event(enable_timing=True)) if is_timed else None
+            outputs.append(branch.run(x))
+            ended = stream.record_event(torch.cuda.Event(enable_timing=True)) if is_timed else None
+        events.append((began, ended))
+        # The allocator must not hand this memory out again while the other stream reads it.
+        x.record_stream(stream)
+    for output, stream in zip(outputs, streams, strict=True):
+        caller.wait_stream(stream)
+        output.record_stream(caller)
+    for place, (began, ended) in enumerate(events):
+        if began is not None and ended is not None:
+            ended.synchronize()
+            timed(place, began.elapsed_time(ended) / 1000)
+    return outputs

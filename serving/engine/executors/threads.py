@@ -24,6 +24,9 @@ class ThreadExecutor:
         self._in_turn = SequentialExecutor()
         self._other = ThreadPoolExecutor(1, "patchbay-patches")
 
+    def get_ready(self, branches: Sequence[RunnableBranch], inputs: Sequence[Tensor]) -> None:
+        """Nothing to do."""
+
     def run(
         self,
         branches: Sequence[RunnableBranch],

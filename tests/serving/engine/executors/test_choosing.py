@@ -55,20 +55,20 @@ def test_two_threads_are_possible_where_there_are_two_cores(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
-    in_turn, threads = possible_executors("cpu")
+    in_turn, threads = possible_executors("cpu", batch_size=64)
     assert isinstance(in_turn, SequentialExecutor)
     assert isinstance(threads, ThreadExecutor)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
-    [alone] = possible_executors("cpu")
+    [alone] = possible_executors("cpu", batch_size=64)
     assert isinstance(alone, SequentialExecutor)
 
 
 @NO_CUDA
 def test_auto_is_the_cpu_without_a_device() -> None:
-    assert possible_executors("auto")[0].device == torch.device("cpu")
+    assert possible_executors("auto", batch_size=64)[0].device == torch.device("cpu")
 
 
 @NO_CUDA
 def test_asking_for_cuda_without_a_device_is_an_error() -> None:
     with pytest.raises(SettingsError, match="finds no CUDA device"):
-        possible_executors("cuda")
+        possible_executors("cuda", batch_size=64)
