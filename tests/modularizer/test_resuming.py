@@ -44,11 +44,13 @@ def test_a_decomposition_that_is_killed_again_and_again_ends_the_same(
     seed: int, tmp_path: Path
 ) -> None:
     parts()  # what the child needs is made before the fork
+    began = time.perf_counter()
     whole = decompose(strong(), DATA, LONGER, progress=ignore_progress)
+    longest = 0.3 * (time.perf_counter() - began)  # so that the first is killed on any machine
     path, moments, kills = tmp_path / "one", random.Random(seed), 0
     while True:
         child = decompose_in_a_child(path)
-        time.sleep(moments.uniform(0.0, 0.4))
+        time.sleep(moments.uniform(0.0, longest))
         os.kill(child, signal.SIGKILL) if kills < 12 else None
         _, status = os.waitpid(child, 0)
         require_whole(path)
