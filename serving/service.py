@@ -7,6 +7,11 @@ import os
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+os.environ.setdefault("PROMETHEUS_DISABLE_CREATED_SERIES", "True")  # twice the lines, no news
+
+# BentoML would have prometheus_client keep every number in a file, to be added up over workers.
+# There is one, and /metrics is ours: a number in memory costs a fraction.
+os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
 
 import bentoml
 from uvicorn.config import HTTP_PROTOCOLS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import re
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -193,7 +193,9 @@ def name_request(given: str | None) -> str:
     """What a request is called in the log: as it was given, if that is short and plain."""
     if given is not None and _NAME.fullmatch(given):
         return given
-    return secrets.token_hex(8)
+    # No secret: it only has to be another one. The system's own random numbers are read without
+    # the interpreter's lock, and to have it back means to wait for the networks.
+    return f"{random.getrandbits(64):016x}"
 
 
 @asynccontextmanager

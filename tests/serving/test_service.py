@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import psutil  # type: ignore[import-untyped]
 import pytest
 from tritonclient.http import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
@@ -108,6 +109,20 @@ def test_metrics_count_what_was_asked(service: RunningService, client: PredictCl
     response = get(service, "/metrics")
     assert response.headers["content-type"].startswith("text/plain; version=")
     assert metric(service, "process_resident_memory_bytes") > 10**8
+
+
+def test_numbers_are_kept_in_memory_not_in_files_for_several_workers(
+    service: RunningService, client: PredictClient
+) -> None:
+    client.predict(png_bytes(random_images(8, 8, 1)))
+    process = psutil.Process(service.process.pid)
+    files = [
+        file.path
+        for one in (process, *process.children(recursive=True))
+        for file in one.open_files()
+    ]
+    assert files  # they can be seen
+    assert not [path for path in files if "prometheus" in path]
 
 
 def test_hostile_bodies_leave_the_connection_and_the_service_as_they_were(
