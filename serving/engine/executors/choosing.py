@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 from time import perf_counter
 
@@ -45,7 +45,9 @@ def possible_executors(device: str, *, batch_size: int) -> tuple[Executor, ...]:
     return (SequentialExecutor(), ThreadExecutor()) if _cores() > 1 else (SequentialExecutor(),)
 
 
-def choose_executor(engine: Engine, executors: Sequence[Executor]) -> Executor:
+def choose_executor(
+    engine: Engine, executors: Sequence[Executor], *, clock: Callable[[], float] = perf_counter
+) -> Executor:
     """The executor that is fastest for a model, on one image and on eight.
 
     They are timed in turns, by the median of seven runs each. Another than the first is taken if
@@ -54,6 +56,7 @@ def choose_executor(engine: Engine, executors: Sequence[Executor]) -> Executor:
     Args:
         engine: of the model; it keeps its own executor.
         executors: at least one, on the engine's device.
+        clock: gives seconds.
     """
     if len(executors) == 1:
         return executors[0]
@@ -61,7 +64,7 @@ def choose_executor(engine: Engine, executors: Sequence[Executor]) -> Executor:
     try:
         seconds = dict.fromkeys(executors, 0.0)
         for images in _BATCHES:
-            for executor, found in _timed(engine, executors, images).items():
+            for executor, found in _timed(engine, executors, images, clock).items():
                 seconds[executor] += found / images
     finally:
         engine.executor = own
@@ -73,7 +76,9 @@ def choose_executor(engine: Engine, executors: Sequence[Executor]) -> Executor:
     return chosen
 
 
-def _timed(engine: Engine, executors: Sequence[Executor], images: int) -> dict[Executor, float]:
+def _timed(
+    engine: Engine, executors: Sequence[Executor], images: int, clock: Callable[[], float]
+) -> dict[Executor, float]:
     """The median seconds of a batch, by executor."""
     preprocessing = engine.model.weak.preprocessing
     black = np.zeros((*preprocessing.size, preprocessing.channels), np.uint8)
@@ -82,10 +87,10 @@ def _timed(engine: Engine, executors: Sequence[Executor], images: int) -> dict[E
     for repeat in range(1 + _REPEATS):
         for executor in executors:
             engine.executor = executor
-            began = perf_counter()
+            began = clock()
             engine.run([prepared])
             if repeat:  # the first is the slowest
-                found[executor].append(perf_counter() - began)
+                found[executor].append(clock() - began)
     return {executor: median(seconds) for executor, seconds in found.items()}
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from time import sleep
 
 import pytest
 import torch
@@ -18,17 +17,27 @@ from tests.serving.samples import make_engine
 NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 
 
+class Clock:
+    """Only what is told to take time does, however busy the machine is."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 class Slow(SequentialExecutor):
     """Takes so long a batch."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, clock: Clock) -> None:
         super().__init__()
-        self.seconds = seconds
+        self.seconds, self.clock = seconds, clock
 
     def run(
         self, branches: Sequence[RunnableBranch], inputs: Sequence[Tensor], **more: object
     ) -> list[Tensor]:
-        sleep(self.seconds)
+        self.clock.now += self.seconds
         return super().run(branches, inputs)
 
 
@@ -39,16 +48,25 @@ class Slow(SequentialExecutor):
 def test_another_than_the_first_is_chosen_where_it_is_clearly_faster(
     first: float, second: float, third: float, chosen: int
 ) -> None:
-    executors = [Slow(first), Slow(second), Slow(min(third, 0.03))]
+    clock = Clock()
+    executors = [Slow(seconds, clock) for seconds in (first, second, third)]
     engine = make_engine()
     own = engine.executor
-    assert choose_executor(engine, executors) is executors[chosen]
+    assert choose_executor(engine, executors, clock=clock) is executors[chosen]
     assert engine.executor is own
 
 
 def test_a_single_one_is_not_measured() -> None:
-    executor = Slow(1000)
-    assert choose_executor(make_engine(), [executor]) is executor
+    clock = Clock()
+    executor = Slow(1000, clock)
+    assert choose_executor(make_engine(), [executor], clock=clock) is executor
+    assert clock.now == 0
+
+
+def test_one_is_chosen_by_the_time_that_it_really_takes() -> None:
+    engine = make_engine()
+    executors = [SequentialExecutor(), SequentialExecutor()]
+    assert choose_executor(engine, executors) in executors
 
 
 def test_two_threads_are_possible_where_there_are_two_cores(
