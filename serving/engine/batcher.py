@@ -13,7 +13,7 @@ from time import perf_counter
 
 from serving.engine.answers import Answers, joined
 from serving.engine.engine import Engine
-from serving.engine.prepared import Prepared
+from serving.engine.prepared import Prepared, Unprepared
 from serving.errors import NotReadyError
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class _Waiting:
     """A request's images, of which some may be through."""
 
     engine: Engine
-    prepared: Prepared
+    prepared: Prepared | Unprepared
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Answers]
     since: float
@@ -70,7 +70,7 @@ class _Share:
     """What a batch takes of a request."""
 
     request: _Waiting
-    prepared: Prepared
+    prepared: Prepared | Unprepared
 
 
 class Batcher:
@@ -103,12 +103,12 @@ class Batcher:
         self._thread = Thread(target=self._work, name="patchbay-batches", daemon=True)
         self._thread.start()
 
-    async def submit(self, engine: Engine, prepared: Prepared) -> Answers:
+    async def submit(self, engine: Engine, prepared: Prepared | Unprepared) -> Answers:
         """Wait for the answers to one request's images; the event loop stays free.
 
         Args:
             engine: whose networks run.
-            prepared: by it.
+            prepared: by it; or images to be prepared with the rest of the batch.
 
         Raises:
             NotReadyError: if the service is stopping.

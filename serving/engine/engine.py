@@ -16,7 +16,7 @@ from modularizer.assembly.patched import PatchedClassifier
 from modularizer.preprocessing import Preprocessing, as_tensor
 from serving.engine.answers import Answers, joined
 from serving.engine.executors.executor import BranchTimer, Executor, ignore_time
-from serving.engine.prepared import Ask, Image, Prepared, alike
+from serving.engine.prepared import Ask, Image, Prepared, Unprepared, alike
 from serving.errors import UnknownPatchError
 from serving.protocol import ModelIdentity
 
@@ -100,18 +100,38 @@ class Engine:
             whole = {one: _in_order(found, order) for one, found in parts.items()}
         return Prepared(ask, tuple(whole[one] for one in wanted))
 
-    def run(self, parts: Sequence[Prepared], *, timed: BranchTimer = ignore_time) -> list[Answers]:
+    def run(
+        self, parts: Sequence[Prepared | Unprepared], *, timed: BranchTimer = ignore_time
+    ) -> list[Answers]:
         """Answer for several requests' images at once, in this thread.
 
         The weak model and each patch that anyone asks run once, on the images that need them.
 
         Args:
-            parts: prepared by this engine.
+            parts: prepared by this engine, or not yet: those that ask the same are prepared at
+                once, for about the time that one takes.
             timed: told of each network that ran, by its place, the weak one first, the seconds.
 
         Returns:
             For each part its answers; scores that are not finite are left for the caller to see.
         """
+        groups: dict[object, list[int]] = {}
+        for place, part in enumerate(parts):
+            groups.setdefault(part.ask if isinstance(part, Unprepared) else place, []).append(place)
+        together = [self._prepared([parts[place] for place in group]) for group in groups.values()]
+        found: dict[int, Answers] = {}
+        for group, answers in zip(groups.values(), self._run(together, timed), strict=True):
+            found |= zip(group, _split(answers, [parts[place] for place in group]), strict=True)
+        return [found[place] for place in range(len(parts))]
+
+    def _prepared(self, group: Sequence[Prepared | Unprepared]) -> Prepared:
+        first, *_ = group
+        if isinstance(first, Prepared):
+            return first
+        images = [one for part in group if isinstance(part, Unprepared) for one in part.images]
+        return self.prepare(images, first.ask)
+
+    def _run(self, parts: Sequence[Prepared], timed: BranchTimer) -> list[Answers]:
         asked = sorted({place for part in parts for place in part.ask.patches})
         takers = {place: [p for p in parts if place in p.ask.patches] for place in asked}
         wanted = [[part.inputs[0] for part in parts]]
@@ -232,7 +252,7 @@ def _together(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
-def _split(answers: Answers, parts: Sequence[Prepared]) -> list[Answers]:
+def _split(answers: Answers, parts: Sequence[Prepared | Unprepared]) -> list[Answers]:
     """Rows of each part, in turn."""
     if len(parts) == 1:
         return [answers]

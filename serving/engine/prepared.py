@@ -31,6 +31,26 @@ class Ask:
 
 
 @dataclass(frozen=True)
+class Unprepared:
+    """Images of one request as they came, to be prepared together with those of others.
+
+    Attributes:
+        ask: what is wanted of them.
+        images: at least one, of any sizes.
+    """
+
+    ask: Ask
+    images: Sequence[Image]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def slice(self, start: int, stop: int) -> Unprepared:
+        """The images ``start`` up to ``stop``."""
+        return Unprepared(self.ask, self.images[start:stop])
+
+
+@dataclass(frozen=True)
 class Prepared:
     """Images of one request, brought to what each network takes.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -26,7 +27,7 @@ from serving.telemetry import Telemetry
 if TYPE_CHECKING:  # torch takes seconds to import: /livez answers before it is there
     from serving.engine.answers import Answers
     from serving.engine.engine import Engine
-    from serving.engine.prepared import Ask, Image, Prepared
+    from serving.engine.prepared import Ask, Image, Prepared, Unprepared
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,8 @@ SMALL_BYTES = 64 * 1024
 """What is read on the event loop up to this size: a hop to a thread and back costs more."""
 
 SMALL_PIXELS = 64 * 1024
-"""The same of what images are brought to for a network: many of one pixel may become large."""
+"""Of a request's images, as they are and as the networks take them, that wait as they are to be
+prepared with others: a batch of the largest stays within what is prepared at once."""
 
 # What is no fault of the client's, and no plain refusal, is worth a line also where not all are.
 _LEVELS = {
@@ -161,9 +163,9 @@ class Intake:
             admitted: the request's share, which grows to its images.
             decode: gives the images.
             raw_bytes: how large they are where they need no decompression, so that few bytes are
-                little work: these are read at once, and prepared at once where a network's inputs
-                are little, too. None, or more, is left to a thread, as the event loop must not
-                wait.
+                little work: these are read at once. None, or more, is left to a thread, as the
+                event loop must not wait. Images that are small, as they are and as the networks
+                take them, are prepared with the rest of their batch.
 
         Raises:
             RequestError: whatever ``decode`` raises; or if there are more images than there is
@@ -180,13 +182,22 @@ class Intake:
         ask: Ask,
         decode: Callable[[], Sequence[Image]],
         raw_bytes: int | None,
-    ) -> Prepared:
+    ) -> Prepared | Unprepared:
+        from serving.engine.prepared import Unprepared  # torch is there once there is an engine
+
+        def prepared(images: Sequence[Image]) -> Prepared | Unprepared:
+            return Unprepared(ask, images) if is_small(images) else engine.prepare(images, ask)
+
+        def is_small(images: Sequence[Image]) -> bool:
+            largest = max(engine.input_pixels(ask), *(math.prod(one.shape[:2]) for one in images))
+            return len(images) * largest <= SMALL_PIXELS
+
         if raw_bytes is None or raw_bytes > SMALL_BYTES:
-            return await self.in_a_thread(lambda: engine.prepare(decode(), ask))
+            return await self.in_a_thread(lambda: prepared(decode()))
         images = decode()
-        if len(images) * engine.input_pixels(ask) > SMALL_PIXELS:
-            return await self.in_a_thread(lambda: engine.prepare(images, ask))
-        return engine.prepare(images, ask)
+        if not is_small(images):
+            return await self.in_a_thread(lambda: prepared(images))
+        return Unprepared(ask, images)
 
 
 def name_request(given: str | None) -> str:

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from modularizer.assembly.patched import PatchedClassifier
 from modularizer.preprocessing import Preprocessing
-from serving.engine.answers import Answers
+from serving.engine.answers import Answers, joined
 from serving.engine.executors.executor import RunnableBranch
 from serving.engine.executors.in_turn import SequentialExecutor
+from serving.engine.prepared import Ask, Image, Prepared, Unprepared
 from serving.errors import UnknownPatchError
 from tests.serving.samples import (
     CLASS_NAMES,
@@ -114,7 +115,8 @@ class CountingExecutor(SequentialExecutor):
         return super().run(branches, inputs)
 
 
-def test_each_network_runs_once_on_the_images_that_need_it() -> None:
+@pytest.mark.parametrize("unprepared", [(), (0, 1, 2, 3, 4), (1, 4), (0, 3, 4)])
+def test_each_network_runs_once_on_the_images_that_need_it(unprepared: tuple[int, ...]) -> None:
     executor = CountingExecutor()
     engine = make_engine(executor=executor)
     asks = [
@@ -125,14 +127,35 @@ def test_each_network_runs_once_on_the_images_that_need_it() -> None:
         engine.ask(["7"]),
     ]
     sizes = (3, 2, 4, 1, 5)
-    images = [list(random_images(n, 9, 7, 3, seed=n)) for n in sizes]
+    images = [list(random_images(n, 9, 7 + n // 4, 3, seed=n)) for n in sizes]
     expected = [engine.answer(group, ask) for group, ask in zip(images, asks, strict=True)]
     executor.images.clear()
-    parts = [engine.prepare(group, ask) for group, ask in zip(images, asks, strict=True)]
-    found = engine.run(parts)
+    found = engine.run(
+        [
+            Unprepared(ask, group) if place in unprepared else engine.prepare(group, ask)
+            for place, (group, ask) in enumerate(zip(images, asks, strict=True))
+        ]
+    )
     assert executor.images == [[15, 5, 12]]  # weak, TC, 7
     for one, other in zip(found, expected, strict=True):
         assert_same(one, other)
+
+
+def test_images_that_ask_the_same_are_prepared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = make_engine()
+    images = list(random_images(7, 9, 7, 3))
+    expected, prepare, prepared = engine.answer(images), engine.prepare, []
+
+    def counted(given: Sequence[Image], ask: Ask) -> Prepared:
+        prepared.append(len(given))
+        return prepare(given, ask)
+
+    monkeypatch.setattr(engine, "prepare", counted)
+    bounds = [(0, 1), (1, 4), (4, 6), (6, 7)]
+    found = engine.run([Unprepared(engine.ask(), images).slice(*bound) for bound in bounds])
+    assert prepared == [7]
+    assert_same(joined(found), expected)
+    assert [len(one) for one in found] == [1, 3, 2, 1]
 
 
 def test_what_networks_share_is_not_copied_when_requests_are_put_together() -> None:

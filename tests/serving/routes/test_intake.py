@@ -62,22 +62,26 @@ def service() -> Iterator[Service]:
     made.close()
 
 
-@pytest.mark.parametrize(("images", "at_once"), [(1, True), (250, True), (300, False)])
-def test_images_that_grow_large_are_not_prepared_on_the_event_loop(
-    service: Service, monkeypatch: pytest.MonkeyPatch, images: int, *, at_once: bool
+@pytest.mark.parametrize(
+    ("images", "side", "where"),
+    [(1, 1, "batches"), (250, 1, "batches"), (300, 1, "decode"), (1, 250, "batches")],
+)
+def test_images_are_prepared_with_their_batch_unless_they_are_large(
+    service: Service, monkeypatch: pytest.MonkeyPatch, images: int, side: int, where: str
 ) -> None:
     active = service.state.residents.active
     assert active is not None
     prepare, threads = active.engine.prepare, []
 
     def seen(given: Sequence[Image], ask: Ask) -> Prepared:
-        threads.append(threading.current_thread())
+        threads.append(threading.current_thread().name)
         return prepare(given, ask)
 
     monkeypatch.setattr(active.engine, "prepare", seen)
-    response = service.predict(npy_bytes(random_images(images, 1, 1, 1)))  # 16 x 16 each, then
+    response = service.predict(npy_bytes(random_images(images, side, side, 1)))  # 16 x 16, then
     assert len(response.json()["predictions"]) == images
-    assert [thread is threading.main_thread() for thread in threads] == [at_once]
+    assert threads
+    assert all(name.startswith(f"patchbay-{where}") for name in threads)
 
 
 class Body:
