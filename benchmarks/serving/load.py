@@ -80,7 +80,7 @@ class _Asker:
         self._target = target
         host = f"{target.host}:{target.port}"
         requests = [
-            (post_bytes(host, target.path, target.headers, one.body), one.label)
+            (post_bytes(host, target.path, target.headers, one.body), one.labels)
             for one in target.exchanges
         ]
         first %= len(requests)
@@ -98,13 +98,13 @@ class _Asker:
 
     async def ask(self) -> str:
         """Send the next request; gives what kind of answer came."""
-        request, label = next(self._requests)
+        request, labels = next(self._requests)
         self.is_waiting = True
         try:
             if self._connection is None or not self._connection.is_open:
                 self._connection = await Connection.open(self._target.host, self._target.port)
             answer = await self._connection.ask(request)
-            kind = kind_of(answer, label, reader=self._target.reader)
+            kind = kind_of(answer, labels, reader=self._target.reader)
             shown = answer.body[:_EXAMPLE_BYTES].decode(errors="replace")
         except ConnectionEndedError as error:
             kind, shown = DISCONNECTED, str(error)

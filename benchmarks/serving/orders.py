@@ -19,10 +19,10 @@ class _Message(BaseModel):
 
 
 class Exchange(_Message):
-    """A body, and the label that the answer has to name."""
+    """A body, and what the answer may say: one of these, as the target's reader tells it."""
 
     body: bytes
-    label: str
+    labels: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 class Target(_Message):
@@ -34,7 +34,7 @@ class Target(_Message):
         path: with the query.
         headers: besides Host and Content-Length.
         exchanges: sent in turn.
-        reader: how the label is found in an answer, of `benchmarks.serving.answers`.
+        reader: how an answer is read, of `benchmarks.serving.answers`.
     """
 
     host: str

@@ -99,7 +99,7 @@ def file_payloads(subject: Subject, side: Side) -> dict[str, Payload]:
     for name, (content_type, _) in FILES.items():
         files = _files(subject, name)
         labels = labels_of(subject, files)[side]
-        exchanges = tuple(Exchange(body=b, label=n) for b, n in zip(files, labels, strict=True))
+        exchanges = tuple(Exchange(body=b, labels=(n,)) for b, n in zip(files, labels, strict=True))
         found[name] = Payload(name, _PATHS[side], {"Content-Type": content_type}, exchanges)
     return found
 
@@ -137,7 +137,7 @@ def v2_payloads(subject: Subject) -> dict[str, Payload]:
     return {
         name: Payload(
             *(name, path, headers[name]),
-            tuple(Exchange(body=b, label=n) for b, n in zip(bodies[name], labels, strict=True)),
+            tuple(Exchange(body=b, labels=(n,)) for b, n in zip(bodies[name], labels, strict=True)),
             reader=name,
         )
         for name in bodies
@@ -161,7 +161,7 @@ def mlflow_payloads(subject: Subject) -> dict[str, Payload]:
         for form, (content_type, wrap) in forms.items():
             name = f"{form}-{file_name}"
             exchanges = tuple(
-                Exchange(body=wrap(file), label=label)
+                Exchange(body=wrap(file), labels=(label,))
                 for file, label in zip(files, labels, strict=True)
             )
             found[name] = Payload(name, "/invocations", {"Content-Type": content_type}, exchanges)

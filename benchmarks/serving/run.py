@@ -190,8 +190,8 @@ def _comparisons(
 def _ceiling(bench: Bench, scratch: Path) -> list[dict[str, Any]]:
     """How fast the generator asks where answers cost nothing, with the bodies of the rows."""
     payload = file_payloads(bench.subject, "patched")[COMPARED]
-    label = payload.exchanges[0].label
-    same = tuple(one for one in payload.exchanges if one.label == label)
+    [label] = payload.exchanges[0].labels
+    same = tuple(one for one in payload.exchanges if one.labels == (label,))
     payload = Payload(payload.name, payload.path, payload.headers, same)
     found = []
     with trivial_server(label, scratch / "trivial", core=bench.cores.service) as peer:

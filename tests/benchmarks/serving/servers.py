@@ -96,7 +96,9 @@ def serving(respond: Respond) -> Iterator[int]:
 
 
 def target(port: int, *labels: str) -> Target:
-    exchanges = tuple(Exchange(body=b"\x00picture", label=label) for label in labels or ("cat",))
+    exchanges = tuple(
+        Exchange(body=b"\x00picture", labels=(label,)) for label in labels or ("cat",)
+    )
     return Target(
         host="127.0.0.1",
         port=port,

@@ -165,7 +165,7 @@ def test_orders_are_bounded() -> None:
 
 
 def test_bytes_survive_the_way_to_the_process() -> None:
-    exchange = Exchange(body=bytes(range(256)), label="é")
+    exchange = Exchange(body=bytes(range(256)), labels=("é",))
     aimed = target(1).model_copy(update={"exchanges": (exchange,)})
     order = closed(1).model_copy(update={"target": aimed})
     assert Order.model_validate_json(order.model_dump_json()) == order

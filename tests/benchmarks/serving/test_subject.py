@@ -62,8 +62,8 @@ def test_each_form_has_the_labels_of_its_side(subject: Subject, name: str) -> No
     patched, weak = (file_payloads(subject, side)[name] for side in ("patched", "weak"))
     assert (patched.path, weak.path) == ("/predict", "/predict?patches=none")
     assert [one.body for one in patched.exchanges] == [one.body for one in weak.exchanges]
-    labels = [one.label for one in patched.exchanges]
-    assert sum(a.label != b for a, b in zip(weak.exchanges, labels, strict=True)) == 2
+    labels = [one.labels for one in patched.exchanges]
+    assert sum(a.labels != b for a, b in zip(weak.exchanges, labels, strict=True)) == 2
     assert len({one.body for one in patched.exchanges}) == 4
 
 
@@ -84,12 +84,12 @@ def test_mlflow_s_forms_hold_the_same_files(
     registry.exchange.export_archive(subject.uri, tmp_path / "archive")
     model = ScoringModel(load_archive(tmp_path / "archive"))
     labels = [str(model.predict(table)["label"][0]) for table in tables]
-    assert labels == [one.label for one in forms["parquet-npy"].exchanges]
+    assert [(label,) for label in labels] == [one.labels for one in forms["parquet-npy"].exchanges]
 
 
 def test_the_v2_forms_are_what_the_service_reads(subject: Subject) -> None:
     images = [smooth_noise(8, 8, seed=seed) for seed in subject.seeds]
-    labels = [one.label for one in file_payloads(subject, "patched")["npy"].exchanges]
+    labels = [one.labels for one in file_payloads(subject, "patched")["npy"].exchanges]
     for name, payload in v2_payloads(subject).items():
         assert payload.path == "/v2/models/served/infer"
         for image, label, one in zip(images, labels, payload.exchanges, strict=True):
@@ -101,7 +101,7 @@ def test_the_v2_forms_are_what_the_service_reads(subject: Subject) -> None:
             assert isinstance(request.images, Pixels)
             assert np.array_equal(request.images.images[0], image)
             assert all(wanted.binary == (name == "v2-binary") for wanted in request.outputs)
-            assert one.label == label
+            assert one.labels == label
 
 
 def test_bare_networks_take_longer_the_larger_they_are(registry: Registry) -> None:
