@@ -41,18 +41,23 @@ class Peer:
 
 
 @contextmanager
-def patchbay_service(uri: str, home: Path, *, core: int | None) -> Iterator[Peer]:
+def patchbay_service(
+    uri: str, home: Path, *, core: int | None, poll_seconds: float = Settings().poll_seconds
+) -> Iterator[Peer]:
     """The service of a registered patched model, as ``patchbay serve`` starts it.
 
     Args:
         uri: the model's address.
         home: the registry's.
         core: it runs there alone.
+        poll_seconds: how often it looks where an alias stands.
 
     Raises:
         LaunchError: if it does not become ready.
     """
-    settings = Settings(model_uri=uri, home=home, device="cpu", threads=1)
+    settings = Settings(
+        model_uri=uri, home=home, device="cpu", threads=1, poll_seconds=poll_seconds
+    )
     with ExitStack() as stack:
         began = perf_counter()
         with on_core(core):

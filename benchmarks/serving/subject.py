@@ -7,6 +7,7 @@ not taken for one of the patched model.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from modularizer.analysis.plan import SlicingPlan
 from modularizer.analysis.tracing import slicing_plan
 from modularizer.architectures.catalogue import build_network
 from modularizer.architectures.spec import ArchitectureSpec
+from modularizer.assembly.calibration import Calibration
 from modularizer.assembly.calibrations.minmax import MinMaxCalibration
 from modularizer.assembly.class_module import ClassModule
 from modularizer.assembly.decode import decode
@@ -117,34 +119,31 @@ def register_subject(
         kept_share: share of the strong network's kernels in the class module, about.
         seed: of weights, mask and pictures.
     """
-    weak, strong = _classifier(size, seed), _classifier(size, seed + 1)
-    plan = slicing_plan(strong.network, (3, size.side, size.side))
-    kept = _random_mask(plan, kept_share, seed)
+    weak, strong = random_classifier(size, seed), random_classifier(size, seed + 1)
     candidates = np.stack(
         [smooth_noise(size.side, size.side, seed=seed + n) for n in range(_CANDIDATES)]
     )
     weak_labels = predict(weak, candidates).argmax(axis=1)
     target = int(np.bincount(weak_labels, minlength=len(weak.class_names)).argmin())
-    module = ClassModule(
-        decode(strong.network, plan, kept, output=target),
-        architecture=strong.architecture,
-        kept=kept,
-        output=target,
-        class_name=strong.class_names[target],
-        preprocessing=strong.preprocessing,
+    module = random_module(strong, target, kept_share=kept_share, seed=seed)
+    chosen, calibration = clear_cases(raw_scores(module, candidates), size.pictures)
+    provenance = made_of_nothing(seed)
+    weak_uri, [module_uri] = register_parts(
+        registry, weak, strong, [(module, calibration)], provenance
     )
-    chosen, calibration = _clear_cases(_raw_scores(module, candidates), size.pictures)
-    uri = _register(registry, weak, strong, module, calibration, seed)
+    patches = [AppliedPatch(module_uri, module.class_name, calibration)]
+    uri = registry.add_patched(PatchedManifest("served", weak_uri, patches, {}, {}, provenance))
     return Subject(
         uri=uri,
         patched=registry.load_patched(uri),
         size=size,
         seeds=tuple(seed + int(number) for number in chosen),
-        kernels_kept=float(kept.float().mean()),
+        kernels_kept=float(module.kept.float().mean()),
     )
 
 
-def _classifier(size: SubjectSize, seed: int) -> Classifier:
+def random_classifier(size: SubjectSize, seed: int) -> Classifier:
+    """A SimCNN with random weights, for classes called ``class 0`` and so on."""
     spec = ArchitectureSpec(name="simcnn", arguments=size.arguments)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -159,6 +158,30 @@ def _classifier(size: SubjectSize, seed: int) -> Classifier:
     ).eval()
 
 
+def random_module(
+    strong: Classifier, output: int, *, kept_share: float = 0.6, seed: int = 0
+) -> ClassModule:
+    """A class module of a classifier, by a random mask.
+
+    Args:
+        strong: which.
+        output: the class's place.
+        kept_share: of the kernels, about.
+        seed: of the mask.
+    """
+    preprocessing = strong.preprocessing
+    plan = slicing_plan(strong.network, (preprocessing.channels, *preprocessing.size))
+    kept = _random_mask(plan, kept_share, seed)
+    return ClassModule(
+        decode(strong.network, plan, kept, output=output),
+        architecture=strong.architecture,
+        kept=kept,
+        output=output,
+        class_name=strong.class_names[output],
+        preprocessing=preprocessing,
+    )
+
+
 def _random_mask(plan: SlicingPlan, kept_share: float, seed: int) -> torch.Tensor:
     """Which channels stay: a random share of each segment, at least one."""
     generator = torch.Generator().manual_seed(seed)
@@ -170,13 +193,14 @@ def _random_mask(plan: SlicingPlan, kept_share: float, seed: int) -> torch.Tenso
     return kept
 
 
-def _raw_scores(module: ClassModule, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def raw_scores(module: ClassModule, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What a class module gives, uncalibrated, float32 (N,), for uint8 images (N, H, W, C)."""
     with torch.inference_mode():
         scores: NDArray[np.float32] = module(torch.from_numpy(images)).numpy()
     return scores
 
 
-def _clear_cases(
+def clear_cases(
     scores: NDArray[np.float32], pictures: int
 ) -> tuple[NDArray[np.int64], MinMaxCalibration]:
     """The pictures with the lowest and the highest scores, and a calibration that parts them.
@@ -191,25 +215,34 @@ def _clear_cases(
     return np.stack([low, high], axis=1).flatten(), calibration
 
 
-def _register(
+def register_parts(
     registry: Registry,
     weak: Classifier,
     strong: Classifier,
-    module: ClassModule,
-    calibration: MinMaxCalibration,
-    seed: int,
-) -> str:
-    provenance = Provenance(settings={}, seed=seed, data_source="none", data_fingerprint="0" * 64)
+    modules: Sequence[tuple[ClassModule, Calibration]],
+    provenance: Provenance,
+) -> tuple[str, Sequence[str]]:
+    """Register a weak and a strong model and class modules of the latter.
+
+    Returns:
+        The weak model's address, and those of the class modules, in the order given.
+    """
 
     def added(kind: Literal["weak", "strong"], one: Classifier) -> str:
         cost = count_cost(one.network, one.preprocessing)
         return registry.add_classifier(TrainedClassifier(kind, kind, one, {}, [], cost, provenance))
 
     weak_uri, strong_uri = added("weak", weak), added("strong", strong)
-    cost = count_cost(module.network, module.preprocessing)
-    parts = [DecomposedClass(module, {"minmax": calibration}, {}, cost)]
-    [module_uri] = registry.add_decomposition(
-        Decomposition("strong", parts, {}, [], provenance), strong_uri=strong_uri
-    )
-    patches = [AppliedPatch(module_uri, module.class_name, calibration)]
-    return registry.add_patched(PatchedManifest("served", weak_uri, patches, {}, {}, provenance))
+    parts = [
+        DecomposedClass(
+            one, {"minmax": calibration}, {}, count_cost(one.network, one.preprocessing)
+        )
+        for one, calibration in modules
+    ]
+    decomposition = Decomposition("strong", parts, {}, [], provenance)
+    return weak_uri, registry.add_decomposition(decomposition, strong_uri=strong_uri)
+
+
+def made_of_nothing(seed: int) -> Provenance:
+    """Where random networks come from."""
+    return Provenance(settings={}, seed=seed, data_source="none", data_fingerprint="0" * 64)

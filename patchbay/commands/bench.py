@@ -7,6 +7,7 @@ import click
 from patchbay.commands.bench_paper import paper
 from patchbay.commands.bench_search import search
 from patchbay.commands.bench_serving import serving
+from patchbay.commands.bench_soak import soak
 
 
 @click.group(short_help="Measure the search and the service, and repeat the paper's experiment.")
@@ -17,3 +18,4 @@ def bench() -> None:
 bench.add_command(search)
 bench.add_command(paper)
 bench.add_command(serving)
+bench.add_command(soak)

@@ -1,0 +1,69 @@
+"""How much memory a server holds while it is under load, and whether that grows."""
+
+from __future__ import annotations
+
+from statistics import median
+from threading import Event, Thread
+from time import perf_counter
+from types import TracebackType
+from typing import Self
+
+from benchmarks.serving.process_tree import ProcessTree
+
+_STRETCH = 0.1
+
+
+class MemoryWatch:
+    """Looks once a second, in a thread, until its block ends.
+
+    Args:
+        processes: whose memory.
+        pause_seconds: between two looks.
+
+    Attributes:
+        seen: seconds since the start, and MiB that all of the processes held.
+    """
+
+    def __init__(self, processes: ProcessTree, *, pause_seconds: float = 1.0) -> None:
+        self._processes = processes
+        self._pause_seconds = pause_seconds
+        self._is_over = Event()
+        self._thread = Thread(target=self._watch, name="memory-watch", daemon=True)
+        self.seen: list[tuple[float, float]] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        began = perf_counter()
+        while True:
+            self.seen.append((perf_counter() - began, self._processes.rss_mib()))
+            if self._is_over.wait(self._pause_seconds):
+                return
+
+
+def growth(seen: list[tuple[float, float]], *, after_seconds: float) -> float | None:
+    """By what share memory has grown: the median of the last tenth against that of the first.
+
+    Args:
+        seen: seconds and MiB, in order.
+        after_seconds: what came before is warm-up.
+
+    Returns:
+        0.05 for 5 % more, below 0 for less; None if nothing was seen after the warm-up.
+    """
+    held = [mib for seconds, mib in seen if seconds >= after_seconds]
+    if not held:
+        return None
+    stretch = max(1, round(len(held) * _STRETCH))
+    return median(held[-stretch:]) / median(held[:stretch]) - 1

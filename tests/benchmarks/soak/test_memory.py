@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import os
+from time import monotonic, sleep
+
+import pytest
+
+from benchmarks.serving.process_tree import ProcessTree
+from benchmarks.soak.memory import MemoryWatch, growth
+
+
+def test_growth_is_of_the_last_tenth_against_the_first_after_the_warm_up() -> None:
+    seen = [(0.0, 10.0), *((float(n), 100.0) for n in range(1, 11))]
+    seen += [(float(n), 100.0 + n - 10) for n in range(11, 21)]
+    assert growth(seen, after_seconds=1) == pytest.approx(0.095)  # 109.5 against 100
+    assert growth(seen, after_seconds=30) is None
+
+
+def test_one_look_that_stands_out_is_no_growth() -> None:
+    seen = [(float(n), 500.0 if n == 98 else 100.0) for n in range(100)]
+    assert growth(seen, after_seconds=0) == 0
+
+
+def test_memory_that_is_freed_is_no_growth() -> None:
+    assert growth([(0.0, 100.0), (1.0, 50.0)], after_seconds=0) == -0.5
+
+
+def wait_for_looks(watch: MemoryWatch, looks: int) -> None:
+    deadline = monotonic() + 60
+    while len(watch.seen) < looks:
+        assert monotonic() < deadline
+        sleep(0.01)
+
+
+def test_what_a_process_takes_meanwhile_is_seen() -> None:
+    with MemoryWatch(ProcessTree(os.getpid()), pause_seconds=0.02) as watch:
+        wait_for_looks(watch, 3)
+        held = bytes(64 * 2**20) * 2  # copied, so that it is really there
+        wait_for_looks(watch, len(watch.seen) + 3)
+    (_, first), *_, (seconds, last) = watch.seen
+    assert last - first > 0.9 * len(held) / 2**20
+    assert seconds > 0.08
