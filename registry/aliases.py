@@ -53,8 +53,9 @@ class Aliases:
     ) -> Version | UnreadVersion | None:
         """Point an alias at a version; gives the version that it pointed at before, or None.
 
-        The version is loaded first, with all its parts: an alias never comes to stand for one
-        that can't be used. Nothing is recorded where nothing moves.
+        The version is loaded first, with all its parts, and the store has to have their files
+        still: an alias never comes to stand for one that can't be used, here or on another
+        machine. Nothing is recorded where nothing moves.
 
         Args:
             version: which, or its address; it has to be there still, as the model that it was.
@@ -74,9 +75,10 @@ class Aliases:
         require_alias(alias)
         if isinstance(version, str):
             version = get_version(self._store, parse_address(version))
-        self._loader.load(version)
+        loaded = self._loader.load(version)
         with exclusive(self._store):
             _require_same(get_version(self._store, _pinned(version)), version)
+            self._loader.require_stored(version, *loaded.parts)
             before = version_behind(self._store, version.name, alias)
             if before is not None and before.version == version.version:
                 return before
@@ -116,7 +118,8 @@ class Aliases:
         """Point an alias at the version that it stood for before; gives where from, and where to.
 
         Once more goes back once more. Versions that were deleted since, or don't load any more,
-        are passed over, the latter with a warning in the log.
+        or whose files the store has lost, are passed over, all but the first with a warning in the
+        log.
 
         Raises:
             AddressError: if the name or the alias is not a legal one.
@@ -179,7 +182,8 @@ class Aliases:
                 if not stand.is_same(Stand.of(version)):
                     logger.info("passed over: %s is another model than it was", version.uri)
                     continue
-                self._loader.load(version)
+                loaded = self._loader.load(version)
+                self._loader.require_stored(version, *loaded.parts)
             except NotFoundError as error:
                 logger.info("passed over: %s", error)
             except BundleError as error:

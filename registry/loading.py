@@ -210,6 +210,21 @@ class Loader:
         except BundleError as error:
             raise BundleError(f"{version.uri} is refused: {error}") from error
 
+    def require_stored(self, *versions: Version) -> None:
+        """Refuse versions whose files the store has lost, whatever copies are in the cache.
+
+        Their ``bundle.json`` is read and the listing compared; no other file is copied.
+
+        Raises:
+            BundleError: if one is not stored as it was registered.
+        """
+        for version in versions:
+            try:
+                with self._cache.scratch() as scratch:
+                    fetch_files(self._store, version.model_id, version.digest, scratch, ())
+            except BundleError as error:
+                raise BundleError(f"{version.uri} is refused: {error}") from error
+
     def _is_anothers(self, version: Version) -> bool:
         return self._fetched_from.get(version.digest, version.model_id) != version.model_id
 

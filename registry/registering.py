@@ -77,12 +77,14 @@ def add_patched(
     Raises:
         NotFoundError: if a part is not there.
         RegistryError: if a part is of the wrong kind, or a picture can't be read.
-        BundleError: if the parts don't fit together or a value can't be stored.
+        BundleError: if the parts don't fit together, the store has lost the files of one, or a
+            value can't be stored.
     """
     require_free_name(store, require_name(record.name), "patched")
     weak = get_version(store, parse_address(record.weak_uri))
     _require_classifier(weak)
     modules = [_class_module(store, patch.class_module_uri) for patch in record.patches]
+    loader.require_stored(weak, *modules)
     entry = patched_entry(
         record,
         (weak, loader.classifier(weak)),
