@@ -20,7 +20,6 @@ from registry.steps import Step
 from registry.store.client import Store
 from registry.store.exclusive import exclusive
 from registry.store.fetching import fetch_bundle
-from registry.store.models import flush
 from registry.store.runs import RunLog
 from registry.store.versions import create_version, get_version, has_versions, link_model
 from registry.version import Version, version_tags
@@ -173,7 +172,6 @@ def _store(
         unregistered.append(model_id)
         tell(Step.MODEL_CREATED)
         run.upload(staged, model_id)
-        flush(run.store, model_id)
         tell(Step.UPLOADED)
         try:
             entry.verify(fetch_bundle(run.store, model_id, staged.digest, returned_folder))

@@ -18,6 +18,7 @@ from registry.store.places import Folder, Place, Served, place_of
 from registry.store.served import Listed, Read, chunks, list_served, read_served, write_served
 
 _MAX_LISTED = 200
+_FOLDERS_OF_A_MODEL = 3  # models/m-.../artifacts, which MLflow makes where the store has its files
 _PLAIN_NAME = re.compile(r"[^/\\\0]{1,255}")
 
 
@@ -105,6 +106,8 @@ def copy_file(store: Store, location: str, name: str, target: Path, *, size_byte
 def upload_folder(store: Store, location: str, folder: Path) -> None:
     """Send every file of a folder, under the name that it has there.
 
+    Where they go to a folder of this machine, the disk has them when this returns.
+
     Args:
         store: the store that names the location.
         location: of a LoggedModel's files.
@@ -121,6 +124,8 @@ def upload_folder(store: Store, location: str, folder: Path) -> None:
         return
     repository = _repository(store, location)
     persist(lambda: repository.log_artifacts(str(folder)), "writing files")
+    if isinstance(place, Folder):
+        _flush(place.path, store.home)
 
 
 def upload_file(store: Store, location: str, file: Path, folder: str = "") -> None:
@@ -141,6 +146,22 @@ def upload_file(store: Store, location: str, file: Path, folder: str = "") -> No
         return
     repository = _repository(store, location)
     persist(lambda: repository.log_artifact(str(file), folder or None), f"writing {file.name}")
+
+
+def _flush(folder: Path, home: Path | None) -> None:
+    """Have the disk keep a folder's files, and the names by which they are found.
+
+    The database is flushed at each commit; without this a power cut could leave a version whose
+    files are empty.
+    """
+    above = folder.parents
+    depth = 1 + above.index(home) if home in above else _FOLDERS_OF_A_MODEL
+    for path in (*folder.rglob("*"), folder, *above[:depth]):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _send(place: Served, name: str, file: Path) -> None:

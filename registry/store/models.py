@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -41,20 +40,3 @@ def discarded_folder(store: Store) -> Path | None:
 def models_folder(store: Store) -> Path | None:
     """Where the embedded store keeps the files of LoggedModels, by id; None for a server."""
     return None if store.home is None else store.home / "artifacts" / "models"
-
-
-def flush(store: Store, model_id: str) -> None:
-    """Have the disk keep a LoggedModel's files before a version vouches for them.
-
-    The database is flushed at each commit; without this a power cut could leave a version whose
-    files are empty. A server's files are the server's to flush.
-    """
-    folder = models_folder(store)
-    if folder is None:
-        return
-    for path in (folder, *(folder / model_id).rglob("*"), folder / model_id):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -11,6 +11,7 @@ import pytest
 
 from registry.errors import StoreError
 from registry.registry import Registry
+from registry.steps import Step
 from registry.store.client import as_global_address, open_store
 from registry.store.home import locate
 from tests.registry.conftest import make_trained
@@ -18,6 +19,7 @@ from tests.registry.conftest import make_trained
 REGISTER = """
 import sys
 from registry.registry import Registry
+from registry.steps import Step
 from tests.registry.conftest import make_trained
 print(Registry.open(sys.argv[1]).add_classifier(make_trained("shared", seed=int(sys.argv[2]))))
 """
@@ -156,3 +158,37 @@ def test_a_password_in_the_store_s_address_is_not_told(monkeypatch: pytest.Monke
     with pytest.raises(StoreError, match="can't be used") as caught:
         Registry.open()
     assert "secret" not in str(caught.value)
+
+
+def test_the_disk_keeps_files_and_their_names_before_a_version_vouches_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Path] = []
+    at_version: list[set[Path]] = []
+    fsync = os.fsync
+
+    def on_step(step: Step) -> None:
+        if step is Step.VERSIONED:
+            at_version.append(set(kept))
+
+    def recorded(descriptor: int) -> None:
+        kept.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        fsync(descriptor)
+
+    registry = Registry.open(tmp_path, on_step=on_step)
+    monkeypatch.setattr(os, "fsync", recorded)
+    uri = registry.add_classifier(make_trained("first"))
+    folder = tmp_path / "artifacts" / "models" / registry.find(uri).model_id
+    made = {folder, *folder.rglob("*"), *folder.parents[: folder.parents.index(tmp_path) + 1]}
+    assert {path.name for path in made} >= {"bundle.json", "weights.safetensors", "history.json"}
+    assert at_version[0] >= made
+
+
+def test_a_copy_of_a_home_takes_new_versions(tmp_path: Path) -> None:
+    """MLflow keeps its folder for files as it was first: the copy's new files go there, too."""
+    Registry.open(tmp_path / "home").add_classifier(make_trained("first"))
+    shutil.copytree(tmp_path / "home", tmp_path / "copy")
+    registry = Registry.open(tmp_path / "copy")
+    second = registry.add_classifier(make_trained("first", seed=1))
+    assert registry.check(clear=False).broken == ()
+    assert registry.load(second).version.version == 2
