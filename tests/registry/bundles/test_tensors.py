@@ -40,6 +40,11 @@ def test_tensors_come_back_as_they_went_in() -> None:
         assert found[name].dtype == tensor.dtype
 
 
+def test_a_tensor_without_values_is_no_broken_one() -> None:
+    (found,) = parse_tensors(dump_tensors({"none": torch.zeros(0, 3)})).values()
+    assert found.shape == (0, 3)
+
+
 def test_what_is_written_depends_on_the_values_alone() -> None:
     turned = {"count": TENSORS["count"], "weight": TENSORS["weight"].t().contiguous().t()}
     assert dump_tensors(turned) == dump_tensors(TENSORS)
@@ -73,11 +78,16 @@ def test_another_dtype_is_told_with_both_dtypes() -> None:
         check(dump_tensors({**TENSORS, "weight": torch.zeros(3, 2, dtype=torch.float64)}))
 
 
+@pytest.mark.parametrize("place", [0, 500, 998])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
-def test_values_that_are_not_finite_are_refused_both_ways(bad: float) -> None:
+def test_values_that_are_not_finite_are_refused_both_ways(
+    bad: float, dtype: torch.dtype, place: int
+) -> None:
     import safetensors.torch
 
-    broken = {"weight": torch.tensor([1.0, bad])}
+    broken = {"weight": torch.linspace(-1, 1, 999).to(dtype)}
+    broken["weight"][place] = bad
     with pytest.raises(BundleError, match="'weight' holds NaN or infinity"):
         dump_tensors(broken)
     with pytest.raises(BundleError, match="'weight' holds NaN or infinity"):
