@@ -360,6 +360,19 @@ def test_files_that_no_bundle_needs_are_not_unpacked(
     assert [one.name for one in scratch.rglob("*") if one.is_file()] == ["bundle.json"]
 
 
+def test_a_name_twice_in_an_archive_is_refused(
+    exported: Exported, tmp_path: Path, other: Registry
+) -> None:
+    (tmp_path / "twice").write_bytes(exported.path.read_bytes())
+    with (
+        zipfile.ZipFile(tmp_path / "twice", "a") as archive,
+        pytest.warns(UserWarning, match="Duplicate name"),
+    ):
+        archive.writestr("archive.json", b"{}")
+    with pytest.raises(ArchiveError, match=r"holds 'archive\.json' twice"):
+        other.exchange.import_archive(tmp_path / "twice")
+
+
 def test_members_that_share_bytes_are_refused(
     exported: Exported, tmp_path: Path, other: Registry
 ) -> None:
