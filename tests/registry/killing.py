@@ -23,7 +23,8 @@ from typing import IO
 
 from registry.registry import Registry
 from registry.steps import Step
-from tests.registry.conftest import make_decomposition, make_patched, make_trained
+from tests.registry.conftest import make_decomposition, make_patched
+from tests.registry.store.test_diagnoses import make_record
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ def act(home: str, action: str, step: str, count: str, argument: str) -> None:
         strong = registry.load_classifier(argument)
         name = registry.find(argument).name
         registry.add_decomposition(make_decomposition(name, strong), strong_uri=argument)
-    elif action == "train":
-        registry.add_classifier(make_trained(argument))
+    elif action == "diagnose":
+        registry.add_diagnosis(make_record(argument))
     elif action == "patch":
         name, *parts = argument.split()
         registry.add_patched(make_patched(name, *parts))

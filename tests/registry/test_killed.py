@@ -224,6 +224,18 @@ def test_killed_while_deleting(
         registry.find(uri)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [Step.RUN_STARTED, Step.RUN_ENDED])
+def test_killed_while_a_diagnosis_is_stored(
+    registry: Registry, home: Path, forking: Killer, fresh_name: str, step: Step
+) -> None:
+    uri = registry.add_classifier(make_trained(fresh_name))
+    assert forking.kill_at(home, "diagnose", step, 1, uri) == KILLED
+    assert len(registry.diagnoses(uri)) == (step is Step.RUN_ENDED)
+    assert bool(checked(registry).leftovers) == (step is not Step.RUN_ENDED)
+    registry.load(uri)
+
+
 def test_a_step_back_that_was_killed_or_interrupted_is_not_walked_forward_again(
     registry: Registry, home: Path, forking: Killer, fresh_name: str
 ) -> None:
