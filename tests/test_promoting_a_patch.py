@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.patchbay.running import Ran, run_command
 
-PAGE = (Path(__file__).parent.parent / "docs" / "promoting-a-patch.md").read_text()
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "promoting-a-patch.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL)
 LINES = [line for block in BLOCKS for line in block.splitlines()]
+CODE = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
 def run_line(line: str) -> Ran:
@@ -29,6 +34,21 @@ def run_line(line: str) -> Ran:
     expected = int(comment.removeprefix("exit code ")) if comment else 0
     assert ran.code == expected, f"{line}: {ran.out}{ran.err}"
     return ran
+
+
+def run_code(code: str, folder: Path) -> str:
+    """What the page's Python prints, as whoever copies it would see."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_DISABLE_TELEMETRY": "true"}
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
 
 
 @pytest.mark.slow  # trains two networks, and searches
@@ -75,8 +95,14 @@ def test_every_line_of_the_page_does_what_the_page_says(
     elsewhere = run_command("check", "--home", "elsewhere", "--json").json
     assert (elsewhere["versions"], elsewhere["broken"]) == (4, [])
     assert (tmp_path / "fixed-pyfunc" / "MLmodel").is_file()
+    Image.new("L", (8, 8)).save(tmp_path / "sample.png")
+    header, row, *_, size = run_code(CODE[0], tmp_path).strip().splitlines()
+    assert (header.split()[0], header.split()[-1]) == ("label", "error")
+    assert row.split()[1] in ("6", "7", "8", "9", "4")
+    assert size == "[1 rows x 7 columns]"
 
 
 def test_the_page_is_all_there() -> None:
     assert len(LINES) >= 18
     assert all(line.startswith("patchbay ") for line in LINES[1:])
+    assert len(CODE) == 1
