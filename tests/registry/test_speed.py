@@ -20,6 +20,7 @@ from modularizer.preprocessing import Preprocessing
 from modularizer.records import DecomposedClass, Decomposition
 from registry.registry import Registry
 from tests.registry.conftest import COST, PROVENANCE, make_patched, make_trained
+from tests.registry.timing import require_within
 
 TEN_MODULES_SECONDS, CACHED_LOAD_SECONDS, ROLLBACK_SECONDS = 5.0, 0.5, 2.0
 NAMES = ("zero", *(f"class {number}" for number in range(1, 10)))
@@ -74,9 +75,8 @@ def test_ten_full_size_modules_are_registered_and_a_cached_patched_model_loads_i
         start = perf_counter()
         again.load(patched)
         loading.append(perf_counter() - start)
-    figures = f"registering {registering}, loading {loading}"
-    assert min(registering) < TEN_MODULES_SECONDS, figures
-    assert min(loading) < CACHED_LOAD_SECONDS, figures
+    require_within(TEN_MODULES_SECONDS, registering, "registering ten modules")
+    require_within(CACHED_LOAD_SECONDS, loading, "loading a patched model from the cache")
 
 
 @pytest.mark.slow
@@ -100,4 +100,4 @@ def test_going_back_takes_no_longer_after_many_moves(tmp_path: Path) -> None:
         _, now = again.aliases.rollback("patched", "champion")
         took.append(perf_counter() - start)
         assert now.uri == expected
-    assert min(took) < ROLLBACK_SECONDS, took
+    require_within(ROLLBACK_SECONDS, took, "going back")
