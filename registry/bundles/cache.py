@@ -51,13 +51,14 @@ class BundleCache:
         folder = self._bundles / digest
         try:
             bundle = open_bundle(folder, digest)
-            os.utime(folder)
         except FileNotFoundError:
             return None
         except (BundleError, OSError) as error:
             logger.warning("removed from the cache: %s: %s", folder, error)
             self.remove(digest)
             return None
+        with suppress(OSError):  # it is somebody else's, or was removed to make room
+            os.utime(folder)
         return bundle
 
     def add(self, bundle: Bundle) -> Bundle:

@@ -103,6 +103,22 @@ def test_a_cache_that_can_not_be_written_is_done_without(
     assert cache.find(bundle.digest) is None
 
 
+def test_a_copy_that_belongs_to_somebody_else_is_used_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In a container's image, say: it can be read, and when it was used can't be noted."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError("Operation not permitted")
+
+    cache = BundleCache(tmp_path)
+    bundle = filled(cache, 0)
+    monkeypatch.setattr(os, "utime", refuse)
+    assert cache.find(bundle.digest) == bundle
+    assert cache.digests() == [bundle.digest]
+    assert caplog.text == ""
+
+
 def test_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PATCHBAY_CACHE", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
