@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from modularizer.architectures.shapes_only import ShapesOnly
 from modularizer.classifier import frozen, inference
 from modularizer.errors import ModularizerError
 
@@ -113,6 +114,21 @@ def _weights(network: nn.Module) -> int:
         tensor.numel() * tensor.element_size()
         for tensor in [*network.parameters(), *network.buffers()]
     )
+
+
+def largest_layer_bytes(network: nn.Module, images: Tensor) -> int:
+    """Bytes of the inputs and outputs of the layer that has most of them.
+
+    A pass holds at least these at its worst moment, besides weights and workspace.
+
+    Args:
+        network: run once; on ``meta`` nothing is computed, and no memory is taken.
+        images: prepared, (N, channels, height, width), where the network is.
+    """
+    if images.is_meta:
+        with ShapesOnly():
+            return _activations(network, images)[0]
+    return _activations(network, images)[0]
 
 
 def _activations(network: nn.Module, images: Tensor) -> tuple[int, int]:

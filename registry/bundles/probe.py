@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from modularizer.classifier import inference
+from modularizer.memory import largest_layer_bytes
 from modularizer.preprocessing import Preprocessing
 from registry.bundles.manifest import Probe
 from registry.errors import BundleError
 
 IMAGES = 2
+MAX_LAYER_BYTES = 2 * 2**30
+"""Of the inputs and outputs of one layer, for these images."""
+
 TOLERANCE = 1e-3
 """Of an answer's largest number. Other processors, threads and releases of torch round otherwise,
 by some 1e-6 of it; another network or other weights are off by far more."""
+
+T = TypeVar("T")
 
 _MULTIPLIER = 2654435761  # Knuth's multiplicative hash: noise that no library can change
 
@@ -46,6 +53,30 @@ def probe_of(model: torch.nn.Module, preprocessing: Preprocessing) -> Probe:
     if not bool(torch.isfinite(answers).all()):
         raise BundleError("the model answers NaN or infinity on a test image; it is broken")
     return Probe(outputs=tuple(tuple(row) for row in answers.tolist()))
+
+
+def require_room(skeleton: torch.nn.Module, preprocessing: Preprocessing) -> None:
+    """Refuse a network whose test prediction would take more memory than any is worth.
+
+    How large the images are says the bundle, and whoever wrote it.
+
+    Args:
+        skeleton: the network on ``meta``: nothing is computed.
+        preprocessing: gives the images' size.
+
+    Raises:
+        BundleError: if a layer's inputs and outputs take more than `MAX_LAYER_BYTES`, or the
+            network doesn't take the images.
+    """
+    shape = (IMAGES, preprocessing.channels, *preprocessing.size)
+    images = torch.empty(shape, device="meta")
+    needed = _quietly(lambda: largest_layer_bytes(skeleton, images))
+    if needed > MAX_LAYER_BYTES:
+        height, width = preprocessing.size
+        raise BundleError(
+            f"on images of {height} x {width} a layer of its network takes {needed} bytes for a "
+            f"test prediction; at most {MAX_LAYER_BYTES} are allowed"
+        )
 
 
 def require_same_answers(
@@ -90,7 +121,7 @@ def _answers(model: torch.nn.Module, preprocessing: Preprocessing) -> Tensor:
     return scores.reshape(IMAGES, -1).to(torch.float32)
 
 
-def _quietly(run: Callable[[], Tensor]) -> Tensor:
+def _quietly(run: Callable[[], T]) -> T:
     try:
         return run()
     except Exception as error:  # networks from anywhere: sizes that don't fit fail in many ways

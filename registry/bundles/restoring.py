@@ -20,7 +20,7 @@ from registry.bundles.manifest import (
     PatchedModelManifest,
     PatchEntry,
 )
-from registry.bundles.probe import require_same_answers
+from registry.bundles.probe import require_room, require_same_answers
 from registry.bundles.skeleton import network_skeleton
 from registry.bundles.tensors import parse_tensors, require_layout
 from registry.errors import BundleError
@@ -58,7 +58,9 @@ def restore_classifier(bundle: Bundle, manifest: ClassifierManifest) -> Classifi
     Raises:
         BundleError: if its architecture can't be built or a tensor doesn't fit it.
     """
-    network = _filled(network_skeleton(manifest), bundle)
+    skeleton = network_skeleton(manifest)
+    require_room(skeleton, manifest.preprocessing)
+    network = _filled(skeleton, bundle)
     classifier = Classifier(
         network,
         architecture=manifest.architecture,
@@ -76,7 +78,9 @@ def restore_class_module(bundle: Bundle, manifest: ClassModuleManifest) -> Loade
     Raises:
         BundleError: if it can't be sliced as it says or a tensor doesn't fit.
     """
-    network = _filled(network_skeleton(manifest), bundle)
+    skeleton = network_skeleton(manifest)
+    require_room(skeleton, manifest.preprocessing)
+    network = _filled(skeleton, bundle)
     class_module = ClassModule(
         network,
         architecture=manifest.architecture,

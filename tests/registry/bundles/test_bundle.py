@@ -290,3 +290,16 @@ def test_a_class_module_with_another_mask_is_refused(class_module_bundle: Bundle
 
     with pytest.raises(BundleError, match="tensor"):
         restore(class_module_bundle.folder, forge(class_module_bundle, flip))
+
+
+def test_a_huge_image_size_is_refused_before_weights_are_read(bundle: Bundle) -> None:
+    """A small file that would take gigabytes in its test prediction."""
+
+    def change(plain: dict[str, Any]) -> None:
+        arguments = {"num_classes": len(plain["class_names"])}
+        plain["architecture"] = {"name": "torchvision.squeezenet1_1", "arguments": arguments}
+        plain["preprocessing"] |= {"size": [4096, 4096], "channels": 3}
+        plain["preprocessing"] |= {"mean": [0.5] * 3, "std": [0.2] * 3}
+
+    with pytest.raises(BundleError, match="on images of 4096 x 4096 a layer"):
+        restore(bundle.folder, forge(bundle, change))

@@ -6,7 +6,13 @@ import torch
 
 from modularizer.preprocessing import Preprocessing
 from registry.bundles.manifest import Probe
-from registry.bundles.probe import probe_images, probe_of, require_same_answers
+from registry.bundles.probe import (
+    MAX_LAYER_BYTES,
+    probe_images,
+    probe_of,
+    require_room,
+    require_same_answers,
+)
 from registry.errors import BundleError
 from tests.registry.conftest import PREPROCESSING, make_class_module, make_classifier
 
@@ -67,3 +73,20 @@ def test_a_model_that_answers_nan_is_not_stored() -> None:
         next(classifier.parameters()).fill_(float("nan"))
     with pytest.raises(BundleError, match="NaN or infinity on a test image"):
         probe_of(classifier, PREPROCESSING)
+
+
+def test_images_that_take_too_much_memory_are_refused_before_any_is_taken() -> None:
+    channels = 64
+    with torch.device("meta"):
+        network = torch.nn.Sequential(torch.nn.Conv2d(3, channels, 3, padding=1), torch.nn.ReLU())
+
+    def image(side: int) -> Preprocessing:
+        return Preprocessing(size=(side, side), channels=3, mean=(0.5,) * 3, std=(0.2,) * 3)
+
+    # ReLU takes and gives 64 maps of 32-bit numbers, for two images.
+    largest = int((MAX_LAYER_BYTES / (2 * 2 * channels * 4)) ** 0.5)
+    require_room(network, image(largest))
+    with pytest.raises(BundleError, match=f"at most {MAX_LAYER_BYTES} are allowed"):
+        require_room(network, image(largest + 1))
+    with pytest.raises(BundleError, match="doesn't take the images"):
+        require_room(network, PREPROCESSING)
