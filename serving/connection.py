@@ -2,28 +2,54 @@
 
 from __future__ import annotations
 
+from asyncio import TimerHandle, Transport
+
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 64 * 1024
 """Of a request line and headers, as uvicorn has it with h11; the piece that they arrive in, of up
 to 256 KiB, comes on top."""
 
+MAX_ARRIVAL_SECONDS = 30.0
+"""Of a request to arrive, where nobody has been given it to read, or nobody reads it any more."""
+
 
 class BoundedConnection(HttpToolsProtocol):
-    """Refuses a request whose headers don't come to an end.
+    """Refuses a request whose headers don't come to an end, and one that never comes whole.
 
     httptools keeps them all, at some twenty times their size, and nothing else limits them or the
     time that they take: no route has been asked yet. What comes after a chunked body as trailers,
-    which nobody reads, is not kept.
+    which nobody reads, is not kept. Nor is there another limit to how long a body may take that
+    was answered without being read. Whoever is given a body to read limits the time himself.
     """
 
     _is_in_head = False
     _head_bytes = 0
+    _arriving_since: float | None = None
+    _watch: TimerHandle | None = None
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        """Somebody has connected, and now has to send something."""
+        super().connection_made(transport)
+        self._arriving_since = self.loop.time()
+        self._watch = self.loop.call_later(MAX_ARRIVAL_SECONDS, self._close_if_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is over."""
+        if self._watch is not None:
+            self._watch.cancel()
+        super().connection_lost(exc)
+
+    def on_message_complete(self) -> None:
+        """A request is whole."""
+        self._arriving_since = None
+        super().on_message_complete()
 
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
         self._is_in_head, self._head_bytes = True, 0
+        self._arriving_since = self.loop.time()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a trailer, is whole."""
@@ -38,8 +64,23 @@ class BoundedConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Bytes have arrived; those that all belong to one head count."""
         was_in_head = self._is_in_head
+        if self._arriving_since is None:
+            self._arriving_since = self.loop.time()
         super().data_received(data)
         if was_in_head and self._is_in_head:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
                 self.send_400_response(f"at most {MAX_HEAD_BYTES} bytes of headers a request")
+
+    def _close_if_late(self) -> None:
+        """Look, at least every so many seconds, for how long a request has been on its way."""
+        if self.transport.is_closing():
+            return
+        now, seconds = self.loop.time(), MAX_ARRIVAL_SECONDS
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        if self._arriving_since is not None and not is_answering:
+            seconds -= now - self._arriving_since
+            if seconds <= 0:
+                self.transport.close()
+                return
+        self._watch = self.loop.call_later(seconds, self._close_if_late)

@@ -1,0 +1,95 @@
+"""Connections on which requests don't come to their end."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+import uvicorn
+
+from serving import connection
+from serving.connection import BoundedConnection
+
+SECONDS = 0.6
+UNREAD = b"POST /refused HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    """Answers without reading; slowly, where it is asked to."""
+    if scope["path"] == "/slow":
+        await asyncio.sleep(3 * SECONDS)
+    await send(
+        {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
+    )
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+@pytest.fixture
+def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    monkeypatch.setattr(connection, "MAX_ARRIVAL_SECONDS", SECONDS)
+    config = uvicorn.Config(
+        app,
+        port=0,
+        http=BoundedConnection,
+        lifespan="off",
+        log_level="error",
+        timeout_keep_alive=60,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        sleep(0.01)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    thread.join()
+
+
+def seconds_until_closed(port: int, first: bytes, then: bytes) -> float:
+    """How long a connection lasts on which something more is sent again and again."""
+    began = monotonic()
+    with socket.create_connection(("127.0.0.1", port), timeout=0.05) as client:
+        client.sendall(first)
+        while monotonic() - began < 20 * SECONDS:
+            try:
+                client.sendall(then)
+                if not client.recv(4096):
+                    return monotonic() - began
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                return monotonic() - began
+    raise AssertionError("the connection was not closed")
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (b"", b""),
+        (b"GET / HTTP/1.1\r\nHo", b"s"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n", b"a: b\r\n"),
+        (UNREAD, b"x"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\r\n"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTT", b""),
+    ],
+    ids=["nothing", "half a header", "headers", "a body unread", "empty lines", "a second one"],
+)
+def test_a_request_that_never_comes_whole_is_not_waited_for(
+    port: int, first: bytes, then: bytes
+) -> None:
+    assert SECONDS * 0.9 < seconds_until_closed(port, first, then) < 8 * SECONDS
+
+
+def test_requests_that_come_whole_and_answers_that_take_long_are_let_be(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        for path in (b"/", b"/slow", b"/", b"/slow"):
+            client.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(4096).endswith(b"ok")
+        sleep(2.5 * SECONDS)
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(4096).endswith(b"ok")
