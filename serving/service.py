@@ -21,6 +21,7 @@ from serving.logs import configure_logging
 from serving.residency.following import start_following
 from serving.residency.state import LOADING, ServiceState
 from serving.routes.app import create_app
+from serving.routes.odd_paths import OddPaths
 from serving.routes.readiness import Readiness
 from serving.settings import Settings
 from serving.telemetry import Telemetry
@@ -71,6 +72,7 @@ PatchbayService = bentoml.service(
 )(Patchbay)
 
 PatchbayService.add_asgi_middleware(Readiness, state=state)
+PatchbayService.add_asgi_middleware(OddPaths)
 
 # A bound method rather than the application: BentoML looks into an application for its routes
 # and answers all others by itself, with a page of its own at / among them.

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from serving.residency.state import ServiceState
 from serving.routes.intake import Intake
+from serving.routes.odd_paths import no_route
 from serving.routes.openapi import openapi_route
 from serving.routes.page import Page
 from serving.routes.predict import Predict
@@ -80,7 +81,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         message = f"this route takes {(error.headers or {}).get('Allow', 'another method')} only"
     elif status == HTTPStatus.NOT_FOUND:
-        message = "there is no such route; GET / lists them"
+        return no_route(request.url.path)
     if request.url.path.startswith("/v2"):
         return json_answer(ErrorMessage(error=message), status=status, headers=error.headers)
     return error_answer(status, status.name.lower(), message, error.headers)
