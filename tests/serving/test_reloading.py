@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
 import httpx
 import numpy as np
 import psutil  # type: ignore[import-untyped]
 import pytest
+from tritonclient.http import InferenceServerClient, InferInput
+from tritonclient.utils import InferenceServerException
 
 from registry.registry import Registry
 from serving.launch import RunningService, running_service
 from serving.settings import Settings
 from tests.serving.samples import register_patched
-from tests.serving.traffic import Offline, Traffic, answers_offline, serving, wait_for
+from tests.serving.traffic import IMAGES, Offline, Traffic, answers_offline, serving, wait_for
 
 POLL_SECONDS = 0.2
 
@@ -78,6 +81,37 @@ def test_the_registry_may_go_and_come_back(
         wait_for(service, before)
     traffic.require_faultless()
     assert "the registry can't be reached" in service.log_tail(2000)
+
+
+def test_the_stock_client_asks_two_versions_side_by_side(
+    service: RunningService, home: Path, offline: Offline
+) -> None:
+    Registry.open(home).aliases.promote("models:/served/2", "champion")
+    wait_for(service, "models:/served/2")
+    client = InferenceServerClient(service.url.removeprefix("http://"))
+    try:
+        client.load_model("served", config='{"version": 1}')
+        metadata: Any = client.get_model_metadata("served")
+        assert metadata["versions"] == ["1", "2"]
+        given = InferInput("images", list(IMAGES.shape), "UINT8")
+        given.set_data_from_numpy(IMAGES)
+        for version, answers in (("1", "1"), ("2", "2"), ("", "2")):
+            assert client.is_model_ready("served", version)
+            result = client.infer("served", [given], model_version=version)
+            expected = offline[f"models:/served/{answers}"]
+            np.testing.assert_allclose(result.as_numpy("scores"), expected, atol=1e-5)
+            assert result.get_response()["model_version"] == answers
+        client.unload_model("served")
+        assert not client.is_model_ready("served", "1")
+        with pytest.raises(InferenceServerException, match="served/1 is not in memory"):
+            client.infer("served", [given], model_version="1")
+        states = {
+            (one["name"], one["version"]): one["state"]
+            for one in client.get_model_repository_index()
+        }
+        assert (states["served", "1"], states["served", "2"]) == ("UNAVAILABLE", "READY")
+    finally:
+        client.close()
 
 
 @pytest.mark.slow

@@ -12,8 +12,6 @@ import httpx
 import numpy as np
 import psutil  # type: ignore[import-untyped]
 import pytest
-from tritonclient.http import InferenceServerClient, InferInput
-from tritonclient.utils import InferenceServerException
 
 from modularizer.classifier import predict
 from registry.registry import Registry
@@ -216,64 +214,3 @@ def test_answers_to_many_at_once_are_each_one_s_own(service: RunningService) -> 
     for thread in threads:
         thread.join()
     assert wrong == []
-
-
-def test_the_stock_client_of_the_open_inference_protocol_works_unchanged(
-    service: RunningService, home: Path
-) -> None:
-    images = random_images(20, 8, 8, 1)
-    expected = predict(Registry.open(home).load_patched("models:/served/1"), images)
-    client = InferenceServerClient(service.url.removeprefix("http://"))
-    try:
-        assert client.is_server_live()
-        assert client.is_server_ready()
-        assert client.is_model_ready("served")
-        assert client.is_model_ready("served", "1")
-        assert not client.is_model_ready("nothing")
-        assert client.get_server_metadata()["name"] == "patchbay"
-        assert client.get_model_metadata("served")["versions"] == ["1"]
-        given = InferInput("images", list(images.shape), "UINT8")
-        for binary in (True, False):
-            given.set_data_from_numpy(images, binary_data=binary)
-            result = client.infer("served", [given], request_id="a")
-            scores = result.as_numpy("scores")
-            assert scores is not None
-            np.testing.assert_allclose(scores, expected, atol=1e-5)
-            assert result.get_response()["model_version"] == "1"
-        asked = [client.async_infer("served", [given]) for _ in range(5)]
-        for one in asked:
-            scores = one.get_result().as_numpy("scores")
-            assert scores is not None
-            np.testing.assert_allclose(scores, expected, atol=1e-5)
-        with pytest.raises(InferenceServerException, match="not in memory; there is served/1"):
-            client.infer("nothing", [given])
-    finally:
-        client.close()
-
-
-def test_the_stock_client_brings_models_in_and_out(service: RunningService) -> None:
-    client = InferenceServerClient(service.url.removeprefix("http://"))
-
-    def resident() -> dict[str, bool]:
-        index = client.get_model_repository_index()
-        return {f"{one['name']}/{one['version']}": one["state"] == "READY" for one in index}
-
-    try:
-        assert resident() == {"served/1": True, "strong.TC/1": True, "weak/1": True}
-        client.load_model("served")  # looks where the alias stands
-        client.load_model("served", config='{"version": 1}')  # stays from now on
-        with pytest.raises(InferenceServerException, match="served/1 is the active model"):
-            client.unload_model("served")
-        with pytest.raises(InferenceServerException, match="there is no model 'nothing'"):
-            client.load_model("nothing")
-        with pytest.raises(InferenceServerException, match="is a strong model"):
-            client.load_model("strong")
-    finally:
-        client.close()
-    # A page of another address, in a browser on this machine, may not do it.
-    response = httpx.post(
-        f"{service.url}/v2/repository/models/served/load",
-        headers={"Origin": "https://elsewhere.example"},
-        trust_env=False,
-    )
-    assert response.status_code == 403
