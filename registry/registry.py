@@ -69,7 +69,11 @@ class Registry:
 
     @classmethod
     def open(
-        cls, home: Path | str | None = None, *, on_step: StepCallback = ignore_step
+        cls,
+        home: Path | str | None = None,
+        *,
+        on_step: StepCallback = ignore_step,
+        must_exist: bool = False,
     ) -> Registry:
         """Open the registry, and create it where there is none yet.
 
@@ -81,11 +85,12 @@ class Registry:
             home: a folder; None takes the server ``MLFLOW_TRACKING_URI`` if that is set, else
                 the folder ``PATCHBAY_HOME``, else ``./.patchbay``.
             on_step: told of each step of registering and of moving an alias.
+            must_exist: whether a folder without one is an error, for those who only read.
 
         Raises:
             StoreError: if it can't be opened or created.
         """
-        return cls(open_store(home, on_step=on_step))
+        return cls(open_store(home, on_step=on_step, must_exist=must_exist))
 
     @property
     def tracking_uri(self) -> str:

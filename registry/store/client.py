@@ -63,7 +63,9 @@ def is_http(address: str) -> bool:
     return address.startswith(("http://", "https://"))
 
 
-def open_store(home: Path | str | None = None, *, on_step: StepCallback = ignore_step) -> Store:
+def open_store(
+    home: Path | str | None = None, *, on_step: StepCallback = ignore_step, must_exist: bool = False
+) -> Store:
     """Open the registry's store, and create it if it is a folder that has none.
 
     Several processes may do so at once. The first time takes some seconds.
@@ -71,11 +73,15 @@ def open_store(home: Path | str | None = None, *, on_step: StepCallback = ignore
     Args:
         home: see `registry.store.home.locate`.
         on_step: see `Store`.
+        must_exist: whether a folder that has none is an error.
 
     Raises:
         StoreError: if it can't be opened or created.
     """
     location = locate(home)
+    if must_exist and location.database is not None and not _has_content(location.database):
+        require_no_models(location.database)
+        raise StoreError(f"there is no registry in {location.home}; check PATCHBAY_HOME")
     what = f"the store {location.tracking_uri}"
     with wrapped_errors(what):
         import_mlflow(location.tracking_uri)  # seconds, in which nobody should wait for the lock

@@ -104,7 +104,8 @@ class Follower:
         from registry.registry import Registry
 
         if self._registry is None:
-            self._registry = Registry.open(self._home)
+            # One that is gone is no empty one, which would be believed where the cache is not.
+            self._registry = Registry.open(self._home, must_exist=True)
         return self._registry
 
     @property

@@ -232,6 +232,23 @@ class TestWithoutTheRegistry:
         whole.follower.look()
         assert answers(whole) == from_cache
 
+    def test_one_that_is_gone_is_no_empty_one(
+        self, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PATCHBAY_CACHE", str(tmp_path / "cache"))
+        copy = tmp_path / "home"
+        shutil.copytree(home, copy)
+        Setting(copy).follower.look()
+        shutil.rmtree(copy)
+        setting = Setting(copy)
+        assert setting.follower.look() is Outcome.FROM_CACHE
+        assert setting.follower.look() is Outcome.UNREACHABLE
+        assert f"there is no registry in {copy}" in setting.follower.trouble
+        assert not copy.exists()
+        shutil.copytree(home, copy)
+        assert setting.follower.look() is Outcome.UNCHANGED
+        assert not setting.state.require_active().from_cache
+
     @pytest.mark.usefixtures("mended")
     def test_what_was_never_served_here_is_not_there(self, home: Path) -> None:
         setting = Setting(home, "models:/served/2")
