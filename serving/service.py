@@ -24,6 +24,7 @@ from serving.routes.app import create_app
 from serving.routes.odd_paths import OddPaths
 from serving.routes.readiness import Readiness
 from serving.settings import Settings
+from serving.supervision import end_without_supervisor
 from serving.telemetry import Telemetry
 
 
@@ -49,6 +50,7 @@ class Patchbay:
     def load(self) -> None:
         """Begin to load the model; ``/readyz`` says when it is there."""
         configure_logging(state.settings.log_level)
+        end_without_supervisor()
         if state.code == LOADING:
             start_following(state, telemetry)
 
