@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
@@ -24,10 +25,10 @@ IMAGES = random_images(40, 8, 8, 1)
 Offline = dict[str, NDArray[np.float32]]
 
 
-def answers_offline(home: Path) -> Offline:
-    """What each version of ``served`` answers for `IMAGES`, by its address."""
+def answers_offline(home: Path, *, versions: Sequence[int] = (1, 2)) -> Offline:
+    """What versions of ``served`` answer for `IMAGES`, by their addresses."""
     registry = Registry.open(home)
-    uris = [one.uri for one in registry.versions() if one.name == "served"]
+    uris = [f"models:/served/{version}" for version in versions]
     return {uri: predict(registry.load_patched(uri), IMAGES) for uri in uris}
 
 

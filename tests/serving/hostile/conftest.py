@@ -15,7 +15,7 @@ from tests.serving.traffic import Offline, Traffic, answers_offline
 
 @pytest.fixture(scope="session")
 def offline(home: Path) -> Offline:
-    return answers_offline(home)
+    return answers_offline(home, versions=(1,))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,81 @@
+"""A clock that jumps."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import sleep
+
+import httpx
+import pytest
+
+from registry.registry import Registry
+from serving.launch import running_service
+from serving.settings import Settings
+from tests.serving.traffic import Traffic, answers_offline, wait_for
+
+pytestmark = pytest.mark.slow
+
+# Python reads such a module first, in every process of the service.
+PROGRAM = """
+import pathlib
+import time
+
+real = time.time, time.time_ns
+offset = pathlib.Path({path!r})
+
+
+def seconds():
+    try:
+        return float(offset.read_text())
+    except (OSError, ValueError):
+        return 0.0
+
+
+time.time = lambda: real[0]() + seconds()
+time.time_ns = lambda: real[1]() + int(seconds() * 1e9)
+"""
+
+
+@pytest.fixture
+def jump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Puts the service's wall clock on or back by so many days."""
+    folder, offset = tmp_path / "site", tmp_path / "offset"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(PROGRAM.format(path=str(offset)))
+    before = os.environ.get("PYTHONPATH")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), before])))
+
+    def put(days: float) -> None:
+        unfinished = offset.with_suffix(".new")
+        unfinished.write_text(str(86400 * days))
+        unfinished.replace(offset)
+
+    return put
+
+
+def test_nothing_waits_and_nothing_ends_because_a_clock_jumps(
+    settings: Settings, jump: Callable[[float], None]
+) -> None:
+    assert settings.home is not None
+    registry = Registry.open(settings.home)
+    offline = answers_offline(settings.home)
+    logged = []
+    with running_service(settings) as service, Traffic(service.url, offline) as traffic:
+        traffic.wait_for_answers()
+        for version, days in ((1, 400.0), (2, -400.0), (1, 0.0)):
+            jump(days)
+            traffic.wait_for_answers(20, seconds=5)
+            registry.aliases.promote(f"models:/served/{version}", "champion")
+            wait_for(service, f"models:/served/{version}")
+            traffic.wait_for_answers(20, seconds=5)
+            line = json.loads(service.log_tail(1))
+            logged.append(datetime.fromisoformat(line["time"]) - datetime.now(UTC))
+            status = httpx.get(service.url + "/status", trust_env=False).json()
+            assert 0 < status["seconds_since_start"] < 600
+        sleep(1)
+    traffic.require_faultless()
+    assert [round(one / timedelta(days=1)) for one in logged] == [400, -400, 0]  # it was seen
