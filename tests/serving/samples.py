@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -159,11 +160,11 @@ def judged(target: str) -> PatchEvaluation:
     return evaluate_patch(labels, weak, patched, class_names=(target, "other"), target=target)
 
 
-def register_patched(home: Path, *, seed: int = 1) -> None:
+def register_patched(home: Path, *, seed: int = 1, hidden: Sequence[int] = (8,)) -> None:
     """Register a weak model, a class module and a patched model with random weights.
 
     The patched one is of the kind that takes most to serve: stacked, with a mirrored module of a
-    class that the weak model has under another name.
+    class that the weak model has under another name. ``hidden`` is of the class module.
     """
     arguments = {
         "num_classes": 3,
@@ -174,9 +175,10 @@ def register_patched(home: Path, *, seed: int = 1) -> None:
     }
     spec = ArchitectureSpec(name="simcnn", arguments=arguments)
     torch.manual_seed(seed)
+    strong_spec = ArchitectureSpec(name="simcnn", arguments={**arguments, "hidden": [*hidden]})
     strong = Classifier(
-        build_network(spec).eval(),
-        architecture=spec,
+        build_network(strong_spec).eval(),
+        architecture=strong_spec,
         preprocessing=GREY,
         class_names=("TC", "1", "2"),
     )
@@ -191,7 +193,7 @@ def register_patched(home: Path, *, seed: int = 1) -> None:
     kept[0] = False
     module = ClassModule(
         decode(strong.network, plan, kept, output=0),
-        architecture=spec,
+        architecture=strong_spec,
         kept=kept,
         output=0,
         class_name="TC",
