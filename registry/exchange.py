@@ -10,7 +10,13 @@ from pathlib import Path
 
 from modularizer.whole_files import whole_file
 from registry.adding import also, register
-from registry.bundles.archive import Archived, ArchivedVersion, open_archive, write_archive
+from registry.bundles.archive import (
+    Archived,
+    ArchivedVersion,
+    open_archive,
+    require_consistent,
+    write_archive,
+)
 from registry.bundles.bundle import Bundle
 from registry.bundles.cache import BundleCache
 from registry.bundles.manifest import PatchedModelManifest
@@ -160,7 +166,7 @@ class Exchange:
             open_archive(path, scratch) as archived,
             loader_of_store(self._store, self._cache) as loader,
         ):
-            _require_consistent(archived)
+            require_consistent(archived)
             here = _already_here(self._store)
             for one in archived:
                 name = parse_address(one.version.uri).name
@@ -175,27 +181,6 @@ class Exchange:
                 here.setdefault((name, version.digest), []).append(version)
                 exchanged.append(_told(one, version.uri, is_new=found is None))
             return exchanged
-
-
-def _require_consistent(archived: Sequence[Archived]) -> None:
-    """Compare what an archive says of its versions with their bundles, before any is registered."""
-    digests: dict[str, str] = {}
-    kinds: dict[str, str] = {}
-    for one in archived:
-        uri, manifest = one.version.uri, one.bundle.manifest
-        name = parse_address(uri).name
-        if kinds.setdefault(name, manifest.kind) != manifest.kind:
-            raise ArchiveError(f"the archive holds {name!r} as {kinds[name]} and {manifest.kind}")
-        if len(one.version.parents) != len(manifest.parents):
-            raise ArchiveError(f"{uri} and its bundle name other parents")
-        for told, parent in zip(one.version.parents, manifest.parents, strict=True):
-            if digests.get(told, parent.digest) != parent.digest:
-                raise ArchiveError(
-                    f"{uri} was made from another {parent.uri} than the archive holds"
-                )
-            if manifest.kind == "patched" and told not in digests:
-                raise ArchiveError(f"the archive holds {uri} without all of its parts before it")
-        digests[uri] = one.bundle.digest
 
 
 def _import_one(

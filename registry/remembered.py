@@ -10,23 +10,19 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from modularizer.assembly.class_module import ClassModule
 from modularizer.assembly.patched import PatchedClassifier
-from modularizer.classifier import Classifier
 from modularizer.whole_files import write_whole
+from registry.assembling import Part, assemble
 from registry.bundles.bundle import Bundle
 from registry.bundles.cache import BundleCache, cache_root
 from registry.bundles.evidence import parse_evidence
 from registry.bundles.manifest import (
     EVIDENCE_FILE,
-    WEIGHTS_FILE,
     Digest,
     NetworkManifest,
-    Parent,
     PatchedModelManifest,
     PinnedUri,
 )
-from registry.bundles.restoring import restore_network, restore_patched
 from registry.errors import BundleError, NotFoundError
 from registry.loading import PartSource
 from registry.store.home import locate
@@ -114,31 +110,12 @@ class Memory:
         if not isinstance(manifest, PatchedModelManifest):
             raise BundleError(f"expected a patched model in the cache for {asked}")
         pinned = list(zip(manifest.parents, found.parents, strict=True))
-        manifests = tuple(self._part_manifest(parent, uri) for parent, uri in pinned)
-        weak, *class_modules = (self._part(parent, uri, parts) for parent, uri in pinned)
-        if not isinstance(weak, Classifier):
-            raise BundleError(f"expected a weak model in the cache for {asked}")
-        modules = [one for one in class_modules if isinstance(one, ClassModule)]
-        patched = restore_patched(manifest, weak, modules)
+        cached = [Part(uri, self._bundle(parent.digest)) for parent, uri in pinned]
+        manifests = tuple(_network_manifest(part) for part in cached)
+        patched = assemble(manifest, cached, parts)
         has_evidence = EVIDENCE_FILE in manifest.files
         evidence = parse_evidence(bundle.read(EVIDENCE_FILE)) if has_evidence else {}
         return Recalled(found, patched, manifest, manifests, evidence)
-
-    def _part_manifest(self, parent: Parent, uri: str) -> NetworkManifest:
-        manifest = self._bundle(parent.digest).manifest
-        if isinstance(manifest, PatchedModelManifest):
-            raise BundleError(f"{uri} is a patched model; those can't be parts of another")
-        return manifest
-
-    def _part(self, parent: Parent, uri: str, parts: PartSource) -> Classifier | ClassModule:
-        bundle, manifest = self._bundle(parent.digest), self._part_manifest(parent, uri)
-        size_bytes = manifest.files[WEIGHTS_FILE].size_bytes
-
-        def load() -> Classifier | ClassModule:
-            network = restore_network(bundle, manifest)
-            return network if isinstance(network, Classifier) else network.class_module
-
-        return parts.take(parent.digest, uri, lambda: size_bytes, load)
 
     def _bundle(self, digest: str) -> Bundle:
         bundle = self._cache.find(digest)
@@ -149,3 +126,10 @@ class Memory:
     def _file(self, asked: str) -> Path:
         key = hashlib.sha256(f"{self._store}\n{asked}".encode()).hexdigest()
         return self._root / "remembered" / f"{key}.json"
+
+
+def _network_manifest(part: Part) -> NetworkManifest:
+    manifest = part.bundle.manifest
+    if isinstance(manifest, PatchedModelManifest):
+        raise BundleError(f"{part.uri} is a patched model; those can't be parts of another")
+    return manifest

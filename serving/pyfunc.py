@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from modularizer.assembly.patched import PatchedClassifier
 from registry.errors import RegistryError
-from registry.standalone import Standalone, load_archive
+from registry.loading import Loaded
+from registry.standalone import load_archive
 from serving.decoding.images import ImageDecoder
 from serving.decoding.limits import ImageLimits
 from serving.errors import RequestError
@@ -56,20 +57,20 @@ class ScoringModel:
     """A model that answers a table of encoded images with a table of answers.
 
     Args:
-        standalone: a strong, weak or patched model.
+        loaded: a strong, weak or patched model.
 
     Raises:
         RegistryError: if it is a class module.
     """
 
-    def __init__(self, standalone: Standalone) -> None:
-        if not isinstance(standalone.model, Model):
+    def __init__(self, loaded: Loaded) -> None:
+        if not isinstance(loaded.model, Model):
             raise RegistryError(
-                f"{standalone.version.uri} scores one class alone; export a strong, weak or "
+                f"{loaded.version.uri} scores one class alone; export a strong, weak or "
                 "patched model"
             )
-        self._model = standalone.model
-        told = {"uri": standalone.version.uri, "digest": standalone.version.digest}
+        self._model = loaded.model
+        told = {"uri": loaded.version.uri, "digest": loaded.version.digest}
         self._columns = Columns(self._model, told)
         settings = Settings()
         self._limits = ImageLimits(1, settings.max_pixels, settings.max_pixels)

@@ -24,6 +24,7 @@ from registry.bundles.manifest_file import MAX_MANIFEST_BYTES, first_complaint
 from registry.bundles.strict_json import dump_strict_json, parse_strict_json
 from registry.bundles.zip_end import listing_bytes
 from registry.errors import ArchiveError, BundleError
+from registry.naming import parse_address
 
 _INDEX = "archive.json"
 _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can hold
@@ -138,6 +139,31 @@ def open_archive(path: Path, scratch: Path) -> Iterator[list[Archived]]:
     except ArchiveError as error:
         raise ArchiveError(f"{path} is refused: {error}") from error
     yield [Archived(one, found[one.digest]) for one in index.versions]
+
+
+def require_consistent(archived: Sequence[Archived]) -> None:
+    """Compare what an archive says of its versions with their bundles, before any is used.
+
+    Raises:
+        ArchiveError: if they don't go together.
+    """
+    digests: dict[str, str] = {}
+    kinds: dict[str, str] = {}
+    for one in archived:
+        uri, manifest = one.version.uri, one.bundle.manifest
+        name = parse_address(uri).name
+        if kinds.setdefault(name, manifest.kind) != manifest.kind:
+            raise ArchiveError(f"the archive holds {name!r} as {kinds[name]} and {manifest.kind}")
+        if len(one.version.parents) != len(manifest.parents):
+            raise ArchiveError(f"{uri} and its bundle name other parents")
+        for told, parent in zip(one.version.parents, manifest.parents, strict=True):
+            if digests.get(told, parent.digest) != parent.digest:
+                raise ArchiveError(
+                    f"{uri} was made from another {parent.uri} than the archive holds"
+                )
+            if manifest.kind == "patched" and told not in digests:
+                raise ArchiveError(f"the archive holds {uri} without all of its parts before it")
+        digests[uri] = one.bundle.digest
 
 
 def _write(archive: zipfile.ZipFile, name: str, raw: bytes) -> None:
