@@ -103,8 +103,9 @@ def child_environment(settings: Settings, *, bentoml_home: Path) -> dict[str, st
     if settings.home is not None:
         environment[PREFIX + "HOME"] = str(settings.home.absolute())
         environment.pop("MLFLOW_TRACKING_URI", None)  # it would win over a home
-    if settings.samples is not None:
-        environment[PREFIX + "SAMPLES"] = str(settings.samples.absolute())
+    for name, path in (("ARCHIVE", settings.archive), ("SAMPLES", settings.samples)):
+        if path is not None:
+            environment[PREFIX + name] = str(path.absolute())
     environment["BENTOML_HOME"] = str(bentoml_home)
     environment["BENTOML_DO_NOT_TRACK"] = "True"
     environment["MLFLOW_DISABLE_TELEMETRY"] = "true"

@@ -16,6 +16,7 @@ os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
 import bentoml
 from uvicorn.config import HTTP_PROTOCOLS
 
+from serving.carried import with_carried
 from serving.errors import SettingsError
 from serving.logs import configure_logging
 from serving.residency.following import start_following
@@ -31,7 +32,7 @@ from serving.telemetry import Telemetry
 def state_from_environment() -> ServiceState:
     """The state to start with; settings that can't be used are its reason not to be ready."""
     try:
-        return ServiceState(Settings.from_environment(os.environ))
+        return ServiceState(with_carried(Settings.from_environment(os.environ)))
     except SettingsError as error:
         return ServiceState(Settings(), code="bad_settings", reason=str(error))
 

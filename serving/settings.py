@@ -22,6 +22,7 @@ class Settings(BaseModel):
 
     Attributes:
         model_uri: which registered patched model to serve, such as ``models:/name@champion``.
+        archive: a file of ``patchbay export`` to serve instead, without a registry.
         home: where the embedded registry lives, for the registry to read; its default if None.
         device: where the networks run; ``auto`` takes CUDA where there is a device.
         threads: threads that one operation of a network may use.
@@ -50,6 +51,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     model_uri: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    archive: Path | None = None
     home: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Annotated[int, Field(ge=1, le=256)] = 1
@@ -79,18 +81,25 @@ class Settings(BaseModel):
             environment: such as ``os.environ``.
 
         Raises:
-            SettingsError: if a value can't be used; names the variable and what it takes.
+            SettingsError: if a value can't be used; names the variable and what it takes. Or if
+                both an address and an archive are to be served.
         """
         given = {name: environment.get(PREFIX + name.upper(), "") for name in cls.model_fields}
         values = {name: value.strip() for name, value in given.items() if value.strip()}
         try:
-            return cls.model_validate(values)
+            settings = cls.model_validate(values)
         except ValidationError as error:
             problems = "; ".join(
                 f"{PREFIX}{_told(problem['loc'][0], problem['input'])}: {problem['msg']}"
                 for problem in error.errors()
             )
             raise SettingsError(f"can't use {problems}") from error
+        if settings.model_uri is not None and settings.archive is not None:
+            raise SettingsError(
+                f"{PREFIX}MODEL_URI={settings.model_uri!r} names a model in the registry, "
+                f"{PREFIX}ARCHIVE={str(settings.archive)!r} another in a file; set one of them"
+            )
+        return settings
 
 
 def _told(name: object, value: object) -> str:

@@ -12,7 +12,6 @@ from modularizer.assembly.patched import PatchedClassifier
 from registry.bundles.manifest import PatchedModelManifest
 from registry.errors import RegistryError
 from registry.naming import parse_address
-from registry.registry import Registry
 from registry.remembered import Memory
 from registry.version import Version
 from serving.engine.engine import Engine
@@ -23,6 +22,7 @@ from serving.protocol import ModelIdentity
 from serving.residency.describing import describe, known_from_manifest, known_from_version
 from serving.residency.parts import PartCache
 from serving.residency.served import ServedModel
+from serving.residency.sources import Source
 
 logger = logging.getLogger(__name__)
 
@@ -43,11 +43,11 @@ class Builder:
         self._executors = executors
         self._memory = Memory(home)
 
-    def build(self, registry: Registry, version: Version) -> ServedModel:
-        """A model that can answer, from the registry.
+    def build(self, source: Source, version: Version) -> ServedModel:
+        """A model that can answer, from the registry or an archive.
 
         Args:
-            registry: an open one.
+            source: an open one.
             version: what to load; by its number, as an alias may have moved since.
 
         Raises:
@@ -62,7 +62,7 @@ class Builder:
                 "only patched models are served (patchbay patch makes one)",
             )
         with ExitStack() as leases:
-            loaded = registry.load(version.uri, parts=self._parts.taking(leases))
+            loaded = source.load(version.uri, parts=self._parts.taking(leases))
             assert isinstance(loaded.model, PatchedClassifier)
             identity = ModelIdentity(uri=version.uri, name=version.name, version=version.version)
             modules = [part.uri for part in loaded.parts[1:]]
@@ -73,7 +73,7 @@ class Builder:
                 version.digest,
                 loaded.manifest,
                 [known_from_version(part) for part in loaded.parts],
-                _evidence(registry, version),
+                _evidence(source, version),
             )
             return ServedModel(engine, version.digest, leases.pop_all(), description=description)
 
@@ -129,10 +129,10 @@ class Builder:
         return engine
 
 
-def _evidence(registry: Registry, version: Version) -> Mapping[str, Any]:
+def _evidence(source: Source, version: Version) -> Mapping[str, Any]:
     """What a version was judged by; a model answers without it, too."""
     try:
-        return registry.evidence(version.uri)
+        return source.evidence(version.uri)
     except RegistryError as error:
         logger.warning("the evidence of %s can't be read: %s", version.uri, error)
         return {}

@@ -16,9 +16,9 @@ from serving.residency.state import ServiceState
 from serving.telemetry import Telemetry
 
 if TYPE_CHECKING:  # MLflow and torch take seconds to import: /livez answers before they are there
-    from registry.registry import Registry
     from registry.version import Version
     from serving.residency.building import Builder
+    from serving.residency.sources import Source
 
 logger = logging.getLogger(__name__)
 
@@ -51,10 +51,10 @@ class Follower:
     The new version is loaded, verified and warmed beside the old one, then swapped. Whatever goes
     wrong, the old one goes on; a version that can't be loaded is tried again after a pause that
     grows. Without the registry the first model comes from this machine's cache, if it was served
-    here before.
+    here before. An archive is read like a registry in which nothing moves.
 
     Args:
-        state: the service's; its settings name the address.
+        state: the service's; its settings name the address or the archive.
         builder: makes models that answer.
         telemetry: what is counted.
         home: of the registry, as `registry.registry.Registry.open` takes it.
@@ -72,7 +72,7 @@ class Follower:
         self._builder = builder
         self._telemetry = telemetry
         self._home = home
-        self._registry: Registry | None = None
+        self._registry: Source | None = None
         self._failure: _Failure | None = None
         self._told = ""
         self._looking = Lock()
@@ -95,18 +95,22 @@ class Follower:
         """Look now, in the follower's thread, also at a version that could not be loaded."""
         self._wake.set()
 
-    def registry(self) -> Registry:
-        """The registry, opened when it is first asked for.
+    def registry(self) -> Source:
+        """The registry or the archive, opened when it is first asked for.
 
         Raises:
             RegistryError: if it can't be opened.
         """
-        from registry.registry import Registry
+        from serving.residency.sources import open_source
 
         if self._registry is None:
-            # One that is gone is no empty one, which would be believed where the cache is not.
-            self._registry = Registry.open(self._home, must_exist=True)
+            self._registry = open_source(self._state.settings.archive, self._home)
         return self._registry
+
+    @property
+    def _asked(self) -> str:
+        """What the settings name: an address, or an archive's path."""
+        return self._state.settings.model_uri or str(self._state.settings.archive)
 
     @property
     def trouble(self) -> str:
@@ -125,7 +129,7 @@ class Follower:
             try:
                 outcome = self._look()
             except Exception as error:  # of our own; the thread that looks must not end with it
-                self._fail(f"{self._state.settings.model_uri} can't be followed", error)
+                self._fail(f"{self._asked} can't be followed", error)
                 outcome = Outcome.FAILED
         if outcome is not Outcome.UNCHANGED:
             self._telemetry.count_reload(outcome.value)
@@ -142,12 +146,10 @@ class Follower:
                 self.look(is_asked=is_asked)
 
     def _look(self) -> Outcome:
-        asked = self._state.settings.model_uri
-        assert asked is not None
         try:
-            version = self._find(asked)
+            version = self._find()
         except Exception as error:
-            return self._without_the_registry(asked, error)
+            return self._without_the_registry(self._asked, error)
         active = self._state.residents.active
         if active is not None and (active.identity.uri, active.digest) == (
             version.uri,
@@ -158,11 +160,13 @@ class Follower:
             return Outcome.UNCHANGED
         if self._is_too_soon(version):
             return Outcome.UNCHANGED
-        return self._swap(asked, version)
+        return self._swap(version)
 
-    def _find(self, asked: str) -> Version:
+    def _find(self) -> Version:
+        from serving.residency.sources import find_served
+
         try:
-            return self.registry().find(asked)
+            return find_served(self.registry(), self._state.settings.model_uri)
         finally:
             if self._is_first:
                 self._is_first = False
@@ -171,7 +175,7 @@ class Follower:
                 gc.collect()
                 gc.freeze()
 
-    def _swap(self, asked: str, version: Version) -> Outcome:
+    def _swap(self, version: Version) -> Outcome:
         try:
             served = self._builder.build(self.registry(), version)
         except Exception as error:
@@ -185,7 +189,8 @@ class Follower:
         before = self._state.residents.active
         self._state.residents.activate(served)
         self._telemetry.note_active(version.name, version.version)
-        self._builder.remember(asked, version)
+        if self._state.settings.archive is None:
+            self._builder.remember(self._asked, version)
         self._say("")
         logger.info(
             "serving %s%s", version.uri, f" in place of {before.identity.uri}" if before else ""
@@ -280,15 +285,16 @@ def open_models(state: ServiceState, telemetry: Telemetry) -> Follower:
     """Give a state all that it needs to have models, and what follows its address.
 
     Raises:
-        ModelError: if there is no address.
+        ModelError: if there is neither an address nor an archive.
         SettingsError: if the device isn't there.
     """
     settings = state.settings
-    if settings.model_uri is None:
+    if settings.model_uri is None and settings.archive is None:
         raise ModelError(
             "no_model",
             "PATCHBAY_MODEL_URI is not set; set it to a registered patched model, such as "
-            "models:/name@champion, and start the service again",
+            "models:/name@champion, or PATCHBAY_ARCHIVE to a file of patchbay export, and start "
+            "the service again",
         )
     import torch  # here, not above: it takes seconds, and the process should answer before
 

@@ -51,6 +51,9 @@ def test_the_child_gets_these_settings_and_none_of_ours(
     )
     assert "MLFLOW_TRACKING_URI" not in environment
     assert environment["OMP_NUM_THREADS"] == "3"
+    carried = Settings(archive=Path("model.patchbay"))
+    environment = child_environment(carried, bentoml_home=tmp_path)
+    assert environment["PATCHBAY_ARCHIVE"] == str(tmp_path / "model.patchbay")
     without_model = child_environment(Settings(), bentoml_home=tmp_path)
     assert "PATCHBAY_MODEL_URI" not in without_model
 

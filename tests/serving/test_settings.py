@@ -46,6 +46,13 @@ def test_a_value_that_can_t_be_used_is_named(variable: str, value: str) -> None:
         Settings.from_environment({variable: value})
 
 
+def test_an_address_and_an_archive_at_once_are_refused() -> None:
+    archive = {"PATCHBAY_ARCHIVE": "/srv/model.patchbay"}
+    assert Settings.from_environment(archive).archive == Path("/srv/model.patchbay")
+    with pytest.raises(SettingsError, match=r"PATCHBAY_MODEL_URI=.*PATCHBAY_ARCHIVE=.*one of them"):
+        Settings.from_environment({**archive, "PATCHBAY_MODEL_URI": "models:/digits/1"})
+
+
 def test_all_problems_are_named_at_once() -> None:
     with pytest.raises(SettingsError, match=r"THREADS.*; PATCHBAY_DEVICE|DEVICE.*; PATCHBAY_THREA"):
         Settings.from_environment({"PATCHBAY_THREADS": "x", "PATCHBAY_DEVICE": "y"})

@@ -15,11 +15,12 @@ from torch import nn
 from registry.registry import Registry
 from serving.engine.batcher import Batcher
 from serving.engine.executors.in_turn import SequentialExecutor
-from serving.errors import ModelError, NotReadyError, SettingsError
+from serving.errors import ModelError, NotReadyError, SettingsError, UnknownModelError
 from serving.residency import following
 from serving.residency.building import Builder
 from serving.residency.following import Follower, Outcome, open_models, start_following
 from serving.residency.parts import PartCache
+from serving.residency.repository import Repository, Which
 from serving.residency.state import LOADING, ServiceState
 from serving.settings import Settings
 from serving.telemetry import Telemetry
@@ -34,19 +35,25 @@ class Setting:
     def __init__(
         self,
         home: Path,
-        uri: str = CHAMPION,
+        uri: str | None = CHAMPION,
         *,
+        archive: Path | None = None,
         place: Callable[[nn.Module], object] = lambda network: None,
         **settings: float,
     ) -> None:
         self.home = home
         self.telemetry = Telemetry()
-        self.state = ServiceState(Settings(model_uri=uri, device="cpu", **settings))
+        asked = Settings(model_uri=uri, archive=archive, device="cpu", **settings)
+        self.state = ServiceState(asked)
         self.parts = PartCache(
             self.state.settings.memory_bytes, place=place, changed=self.telemetry.note_parts
         )
         builder = Builder(self.parts, (SequentialExecutor(),), home=home)
         self.follower = Follower(self.state, builder, self.telemetry, home=home)
+        self.builder = builder
+
+    def repository(self) -> Repository:
+        return Repository(self.state, self.follower, self.builder, self.parts)
 
     @property
     def serving(self) -> str:
@@ -289,6 +296,68 @@ class TestWithoutTheRegistry:
         setting.follower.stop()
         thread.join(30)
         assert not thread.is_alive()
+
+
+class TestAnArchive:
+    @pytest.fixture
+    def archive(self, home: Path, tmp_path: Path) -> Path:
+        path = tmp_path / "model.patchbay"
+        Registry.open(home).exchange.export_archive("models:/served/2", path)
+        return path
+
+    def test_it_is_served_as_the_registry_s_version_without_a_registry(
+        self, home: Path, archive: Path, tmp_path: Path
+    ) -> None:
+        known = Setting(home, "models:/served/2")
+        known.follower.look()
+        setting = Setting(tmp_path / "nowhere", None, archive=archive)
+        assert setting.follower.look() is Outcome.SWAPPED
+        assert setting.serving == "models:/served/2"
+        served, other = setting.state.require_active(), known.state.require_active()
+        assert (served.digest, served.from_cache) == (other.digest, False)
+        assert served.description == other.description
+        assert answers(setting) == answers(known)
+        assert setting.follower.look() is Outcome.UNCHANGED
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["model.patchbay"]
+
+    def test_what_it_holds_is_listed_and_loaded_by_name(self, archive: Path) -> None:
+        setting = Setting(archive.parent / "nowhere", None, archive=archive)
+        setting.follower.look()
+        repository = setting.repository()
+        listed = repository.index(only_resident=False)
+        assert [(one.name, one.version, one.is_resident) for one in listed] == [
+            ("served", 2, True),
+            ("strong.TC", 2, True),
+            ("weak", 2, True),
+        ]
+        [loaded] = repository.load(Which("served"))
+        assert (loaded.version, loaded.is_active) == (2, True)
+        [part] = repository.load(Which("weak", 2), pin=True)
+        assert part.is_pinned
+        for missing in (Which("served", 1), Which("served", alias="champion"), Which("other")):
+            with pytest.raises(UnknownModelError, match=r"the archive model\.patchbay has no"):
+                repository.load(missing)
+
+    def test_one_that_comes_later_is_served_then(self, archive: Path, tmp_path: Path) -> None:
+        late = tmp_path / "late.patchbay"
+        setting = Setting(tmp_path / "nowhere", None, archive=late)
+        assert setting.follower.look() is Outcome.FAILED
+        code, message = setting.reason()
+        assert code == "load_failed"
+        assert f"{late} can't be read: it is not there" in message
+        late.write_bytes(archive.read_bytes()[:-1])
+        assert setting.follower.look() is Outcome.FAILED
+        assert "is refused" in setting.reason()[1]
+        late.write_bytes(archive.read_bytes())
+        assert setting.follower.look() is Outcome.SWAPPED
+
+    def test_one_without_a_patched_model_is_refused(self, home: Path, tmp_path: Path) -> None:
+        Registry.open(home).exchange.export_archive("models:/weak/1", tmp_path / "weak")
+        setting = Setting(home, None, archive=tmp_path / "weak")
+        assert setting.follower.look() is Outcome.FAILED
+        code, message = setting.reason()
+        assert code == "not_a_patched_model"
+        assert "found one of kind weak" in message
 
 
 def test_an_error_that_nobody_thought_of_is_told_and_does_not_end_the_looking(
