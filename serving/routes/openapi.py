@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version as installed_version
 from typing import Any
 
 from pydantic import BaseModel
@@ -13,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from modularizer.software import own_version
 from serving.protocol import (
     ErrorResponse,
     ModelDescription,
@@ -251,7 +251,7 @@ def openapi_document() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "patchbay",
-            "version": installed_version("patchbay"),
+            "version": own_version(),
             "description": "Answers with a patched image classifier.",
         },
         "paths": paths,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
@@ -13,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from modularizer.software import own_version
 from serving.decoding.images import decode_images
 from serving.errors import BadTensorError, NotReadyError, RequestError, UnknownModelError
 from serving.residency.state import ServiceState
@@ -73,10 +73,11 @@ class Health:
 
     def __init__(self, state: ServiceState) -> None:
         self._state = state
+        self._version = own_version()
 
     async def server(self, _: Request) -> Response:
         """``GET /v2``."""
-        return json_answer(ServerMetadata(version=installed_version("patchbay")))
+        return json_answer(ServerMetadata(version=self._version))
 
     async def live(self, _: Request) -> Response:
         """``GET /v2/health/live``."""
