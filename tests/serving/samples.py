@@ -160,7 +160,7 @@ def judged(target: str) -> PatchEvaluation:
     return evaluate_patch(labels, weak, patched, class_names=(target, "other"), target=target)
 
 
-def register_patched(home: Path, *, seed: int = 1, hidden: Sequence[int] = (8,)) -> None:
+def register_patched(home: Path | None, *, seed: int = 1, hidden: Sequence[int] = (8,)) -> None:
     """Register a weak model, a class module and a patched model with random weights.
 
     The patched one is of the kind that takes most to serve: stacked, with a mirrored module of a

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -46,20 +46,44 @@ def mlflow_server(folder: Path, backend_uri: str | None = None) -> Iterator[Serv
         folder: its files go here.
         backend_uri: its database; None makes a sqlite file in the folder.
     """
-    url = f"http://127.0.0.1:{_free_port()}"
-    server = Server(url, folder / "served-artifacts", folder / "server.log")
-    command = [sys.executable, "-m", "mlflow", "server", "--workers=1", "--host=127.0.0.1"]
-    command += [f"--port={url.rpartition(':')[2]}", "--serve-artifacts"]
-    command += [f"--backend-store-uri={backend_uri or f'sqlite:///{folder}/server.db'}"]
-    command += [f"--artifacts-destination={server.artifacts}"]
+    artifacts = folder / "served-artifacts"
+    backend = backend_uri or f"sqlite:///{folder}/server.db"
+
+    def arguments(port: int) -> list[str]:
+        return [
+            *("server", "--workers=1", "--host=127.0.0.1", f"--port={port}", "--serve-artifacts"),
+            *(f"--backend-store-uri={backend}", f"--artifacts-destination={artifacts}"),
+        ]
+
     environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")},
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # a queue of its own, with its own workers
     }
-    with _process(command, server.log, env=environment) as process:
-        _wait_until(lambda: _is_healthy(url), process, server.log)
-        yield server
+    with run_mlflow_server(folder, arguments, environment) as url:
+        yield Server(url, artifacts, folder / "server.log")
+
+
+@contextmanager
+def run_mlflow_server(
+    folder: Path, arguments: Callable[[int], Sequence[str]], environment: Mapping[str, str]
+) -> Iterator[str]:
+    """Run ``mlflow`` with these arguments, and give its address when it is up.
+
+    Args:
+        folder: its log goes here.
+        arguments: for a port that is free.
+        environment: in place of what there is of MLflow's variables.
+    """
+    port, log = _free_port(), folder / "server.log"
+    given = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")},
+        **environment,
+    }
+    command = [sys.executable, "-m", "mlflow", *arguments(port)]
+    url = f"http://127.0.0.1:{port}"
+    with _process(command, log, env=given) as process:
+        _wait_until(lambda: _is_healthy(url), process, log)
+        yield url
 
 
 @contextmanager
