@@ -63,6 +63,7 @@ def promote(
     options.require_data(source, "split")
     if force and not reason.strip():
         raise click.UsageError("--force needs a --reason, which goes on record")
+    settings = GateSettings(**thresholds)  # wrong ones are told even where nothing is to be moved
     registry = open_registry(home, threads=threads, addresses=[model], reads_only=True)
     version = registry.find(model)
     current = registry.aliases.standing(version.name, alias)
@@ -71,7 +72,6 @@ def promote(
         return
     judged = None
     if version.kind == "patched":
-        settings = GateSettings(**thresholds)
         judged = _judge(registry, version, current, source, split, size, data_seed, settings)
         if not as_json:
             show_judgement(version, judged, settings)

@@ -209,6 +209,19 @@ def test_what_stands_there_already_is_no_move(home: Path) -> None:
     assert len(run(home, "history", "fixed", "--json").json) == 1
 
 
+@pytest.mark.parametrize(("option", "value"), [("--alpha", "nan"), ("--max-loss", "-1")])
+@pytest.mark.usefixtures("nothing_in_use")
+def test_a_wrong_threshold_is_refused_even_where_no_gate_is_asked(
+    home: Path, option: str, value: str
+) -> None:
+    assert run(home, "promote", "models:/fixed/1").code == 0
+    for uri in ("models:/fixed/1", "models:/weak/1"):
+        ran = run(home, "promote", uri, option, value)
+        assert (ran.code, ran.out) == (1, "")
+        assert option[2:].replace("-", "_") in ran.err
+    assert len(run(home, "history", "weak", "--json").json) == 0
+
+
 def test_models_of_other_kinds_have_no_gate(home: Path) -> None:
     ran = run(home, "promote", "models:/weak/1", "--alias", "base", "--json")
     assert (ran.code, ran.json["gate"]) == (0, None)
