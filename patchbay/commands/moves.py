@@ -26,8 +26,9 @@ def rollback(name: str, alias: str, reason: str, home: Path | None, as_json: boo
 
     Once more goes back once more, through all that `patchbay history NAME` shows.
     """
+    name = _bare(name)
     registry = open_registry(home, reads_only=True)
-    came_from, version = registry.aliases.rollback(_bare(name), alias, reason=reason.strip())
+    came_from, version = registry.aliases.rollback(name, alias, reason=reason.strip())
     if as_json:
         emit({"uri": version.uri, "alias": alias, "previous": came_from.uri})
         return
@@ -41,16 +42,17 @@ def rollback(name: str, alias: str, reason: str, home: Path | None, as_json: boo
 @options.as_json
 def history(name: str, alias: str | None, home: Path | None, as_json: bool) -> None:
     """Show the moves of the aliases of the model NAME, the oldest first."""
+    name = _bare(name)
     registry = open_registry(home, reads_only=True)
-    moves = registry.aliases.history(_bare(name), alias)
+    moves = registry.aliases.history(name, alias)
     if as_json:
         emit([_move_as_json(move) for move in moves])
         return
     if not moves:
-        say(f"No alias of {_bare(name)} was moved yet.")
+        say(f"No alias of {name} was moved yet.")
         return
     table(
-        f"Moves of the aliases of {_bare(name)}",
+        f"Moves of the aliases of {name}",
         ("when (UTC)", "alias", "what", "version", "who", "gate", "why"),
         [
             (
@@ -98,5 +100,16 @@ def _version(stand: Stand | None) -> int | None:
 
 
 def _bare(name: str) -> str:
-    """A name as it is, also where ``models:/NAME`` was given."""
-    return name.removeprefix("models:/")
+    """A name as it is, also where ``models:/NAME`` was given.
+
+    Raises:
+        AddressError: if it is none; an address of one version is told from a typing error.
+    """
+    from registry.errors import AddressError
+    from registry.naming import parse_address, require_name
+
+    try:
+        meant = parse_address(name).name
+    except AddressError:
+        return require_name(name.removeprefix("models:/"))
+    raise AddressError(f"expected a model's name, such as {meant}; found the address {name!r}")

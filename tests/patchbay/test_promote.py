@@ -222,6 +222,15 @@ def test_a_wrong_threshold_is_refused_even_where_no_gate_is_asked(
     assert len(run(home, "history", "weak", "--json").json) == 0
 
 
+@pytest.mark.parametrize("command", ["history", "rollback"])
+def test_an_address_where_a_name_belongs_is_told_with_the_name(home: Path, command: str) -> None:
+    for address in ("models:/fixed/1", "models:/fixed@champion"):
+        ran = run(home, command, address)
+        assert (ran.code, ran.out) == (1, "")
+        assert f"such as fixed; found the address '{address}'" in ran.err
+    assert "a model's name has" in run(home, command, "a/b").err
+
+
 def test_models_of_other_kinds_have_no_gate(home: Path) -> None:
     ran = run(home, "promote", "models:/weak/1", "--alias", "base", "--json")
     assert (ran.code, ran.json["gate"]) == (0, None)
