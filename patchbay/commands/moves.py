@@ -49,7 +49,8 @@ def history(name: str, alias: str | None, home: Path | None, as_json: bool) -> N
         emit([_move_as_json(move) for move in moves])
         return
     if not moves:
-        say(f"No alias of {name} was moved yet.")
+        which = "No alias" if alias is None else f"No alias '{alias}'"
+        say(f"{which} of {name} was moved yet.")
         return
     table(
         f"Moves of the aliases of {name}",

@@ -231,6 +231,14 @@ def test_an_address_where_a_name_belongs_is_told_with_the_name(home: Path, comma
     assert "a model's name has" in run(home, command, "a/b").err
 
 
+@pytest.mark.usefixtures("nothing_in_use")
+def test_an_alias_that_was_never_moved_is_told_from_others(home: Path) -> None:
+    assert "No alias of fixed was moved yet" in run(home, "history", "fixed").out
+    assert run(home, "promote", "models:/fixed/1").code == 0
+    ran = run(home, "history", "fixed", "--alias", "nowhere")
+    assert (ran.code, ran.out) == (0, "No alias 'nowhere' of fixed was moved yet.\n")
+
+
 def test_models_of_other_kinds_have_no_gate(home: Path) -> None:
     ran = run(home, "promote", "models:/weak/1", "--alias", "base", "--json")
     assert (ran.code, ran.json["gate"]) == (0, None)
