@@ -83,6 +83,9 @@ def import_(file: Path, home: Path | None, as_json: bool) -> None:
     it is registered; nothing in the file is executed. What is here already is not registered
     again. Aliases stay as they are: `patchbay promote` moves them.
     """
+    from registry.bundles.archive import require_archive
+
+    require_archive(file)  # before a registry is made for it
     registry = open_registry(home)
     imported = registry.exchange.import_archive(file)
     if as_json:

@@ -100,6 +100,22 @@ def write_archive(target: IO[bytes], versions: Sequence[Archived]) -> None:
                 _write(archive, f"bundles/{one.bundle.digest}/{name}", raw)
 
 
+def require_archive(path: Path) -> None:
+    """Refuse what is plainly no archive, at once; what `open_archive` checks is not checked.
+
+    Raises:
+        ArchiveError: if it is no plain file, or no zip file.
+    """
+    if not path.is_file():
+        raise ArchiveError(f"{path} can't be read: it is not there, or no plain file")
+    try:
+        _require_short_listing(path)
+    except OSError as error:
+        raise ArchiveError(f"{path} can't be read: {error.strerror or error}") from error
+    except ArchiveError as error:
+        raise ArchiveError(f"{path} is refused: {error}") from error
+
+
 @contextmanager
 def open_archive(path: Path, scratch: Path) -> Iterator[list[Archived]]:
     """Read an archive that may come from anyone; every byte is checked before it is used.
@@ -111,10 +127,8 @@ def open_archive(path: Path, scratch: Path) -> Iterator[list[Archived]]:
     Raises:
         ArchiveError: if it is no archive, or what it holds is not what it says.
     """
-    if not path.is_file():
-        raise ArchiveError(f"{path} can't be read: it is not there, or no plain file")
+    require_archive(path)
     try:
-        _require_short_listing(path)
         with zipfile.ZipFile(path) as archive:
             members = _members(archive, path)
             index = _read_index(archive, members)

@@ -247,6 +247,14 @@ def test_reading_makes_no_registry(tmp_path: Path) -> None:
     assert not (tmp_path / "typo").exists()
 
 
+def test_what_is_no_archive_makes_no_registry(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("no archive")
+    home = tmp_path / "fresh"
+    refused(run_command("import", str(file), "--home", str(home)), "notes.txt", "zip file")
+    assert not home.exists()
+
+
 def damage_weights(shop: Shop, uri: str) -> None:
     """Flip one bit of a version's stored weights."""
     model_id = Registry.open(shop.home).find(uri).model_id
