@@ -31,6 +31,8 @@ _EXPERIMENT_TAGS = {
 }
 _PAGE = 1000
 _MAX_PAGES = 1000
+_SQL = re.compile(r" \[SQL: .*?\](?: \[parameters: .*?\])?(?= \(Background on|$)")
+_BACKGROUND = re.compile(r" \(Background on this error at: [^)]*\)")
 _PASSWORD = re.compile(r"//[^\s/@]*:[^\s/@]*@")
 
 
@@ -112,7 +114,7 @@ def wrapped_errors(what: str) -> Iterator[None]:
     except RegistryError:
         raise
     except (*foreign, requests.RequestException) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = _BACKGROUND.sub("", _SQL.sub("", " ".join(str(error).split())))[:300]
         told = f"{what} can't be used: {reason}; check PATCHBAY_HOME or MLFLOW_TRACKING_URI"
         raise StoreError(_PASSWORD.sub("//***@", told)) from error
 
