@@ -65,6 +65,8 @@ class RunLog:
         if origin.git_commit:
             tags["mlflow.source.git.commit"] = origin.git_commit
         self._log(tags=[RunTag(key, value) for key, value in tags.items()])
+        if not origin.data_source:  # as of a patch that no images judged
+            return
         name, digest = dataset_of(origin)
         dataset = Dataset(
             name=name,

@@ -186,6 +186,15 @@ def test_mlflow_knows_the_lineage_too(registry: Registry, registered: Registered
     assert dataset.dataset.name == "digits"
 
 
+def test_what_was_made_without_data_names_no_data_set_in_mlflow(
+    registry: Registry, registered: Registered, fresh_name: str
+) -> None:
+    made = make_patched(fresh_name, registered.weak_uri, registered.class_module_uris[1])
+    without = replace(made.provenance, data_source="", data_fingerprint="")
+    version = registry.find(registry.add_patched(replace(made, provenance=without)))
+    assert client_of(registry).get_run(version.run_id).inputs.dataset_inputs == []
+
+
 def test_an_mlflow_user_finds_settings_metrics_and_history(
     registry: Registry, registered: Registered
 ) -> None:
