@@ -184,7 +184,11 @@ def import_mlflow(tracking_uri: str) -> None:
 
 
 def _has_content(database: Path) -> bool:
-    return database.exists() and database.stat().st_size > 0
+    if not database.exists():
+        return False
+    if not database.is_file():  # MLflow would try to open it for minutes
+        raise StoreError(f"expected a database at {database}, found what is no file")
+    return database.stat().st_size > 0
 
 
 def _create_database(database: Path) -> None:

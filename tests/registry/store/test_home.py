@@ -6,6 +6,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -103,6 +104,14 @@ def test_a_broken_database_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="file is not a database; check") as caught:
         Registry.open(tmp_path)
     assert "SQL" not in str(caught.value)
+
+
+def test_a_folder_in_place_of_the_database_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").mkdir()
+    started = monotonic()
+    with pytest.raises(StoreError, match=r"expected a database at .*mlflow\.db"):
+        Registry.open(tmp_path)
+    assert monotonic() - started < 30  # MLflow alone tries for more than a minute
 
 
 def test_a_file_store_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
