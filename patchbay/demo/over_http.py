@@ -50,7 +50,7 @@ def check_over_http(
         patched: the same model, for the offline answers.
         images: uint8 (N, H, W, C).
         settings: the service's; they name what to serve.
-        progress: told after each image.
+        progress: told when it is ready, and after each image.
 
     Raises:
         LaunchError: if the service does not start or become ready.
@@ -71,6 +71,7 @@ def check_over_http(
         running_service(settings) as service,
         PredictClient(service.url) as client,
     ):
+        progress(Progress("start", 1, 1))  # or it would count as the first image
         for index, image in enumerate(images):
             try:
                 answer = client.predict(png_bytes(image))
