@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +9,8 @@ from tempfile import TemporaryDirectory
 import click
 
 from patchbay import serving_bench_view
-from patchbay.console import emit, say
+from patchbay.bench_figures import keep, require_writable, say_kept
+from patchbay.console import emit
 from patchbay.session import open_registry
 
 
@@ -41,9 +41,7 @@ def run(asked: Asked) -> None:
         clients=asked.clients,
         seed=asked.seed,
     )
-    if asked.out is not None:  # before minutes of work, not after them
-        asked.out.parent.mkdir(parents=True, exist_ok=True)
-        asked.out.touch()
+    require_writable(asked.out)
     with TemporaryDirectory(prefix="patchbay-bench-") as folder:
         home, scratch = Path(folder, "home"), Path(folder, "scratch")
         registry = open_registry(home)
@@ -54,11 +52,9 @@ def run(asked: Asked) -> None:
             scratch=scratch,
             told=lambda line: click.echo(line, err=True),
         )
-    if asked.out is not None:
-        asked.out.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n")
+    keep(found, asked.out)
     if asked.as_json:
         emit(found)
         return
     serving_bench_view.show(found)
-    if asked.out is not None:
-        say(f"kept in {asked.out}")
+    say_kept(asked.out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,6 +9,7 @@ from typing import Any
 
 import click
 
+from patchbay.bench_figures import keep, require_writable, say_kept
 from patchbay.console import emit, say, table
 from patchbay.session import open_registry
 
@@ -44,22 +44,18 @@ def run(asked: Asked) -> bool:
         warm_up_seconds=min(60.0, asked.seconds / 3),
         seed=asked.seed,
     )
-    if asked.out is not None:  # before minutes of work, not after them
-        asked.out.parent.mkdir(parents=True, exist_ok=True)
-        asked.out.touch()
+    require_writable(asked.out)
     with TemporaryDirectory(prefix="patchbay-soak-") as folder:
         home = Path(folder, "home")
         registry = open_registry(home)
         versions = register_versions(registry, TOY if asked.toy else QUARTER, seed=asked.seed)
         found = soak(registry, home, versions, settings, told=_tell)
-    if asked.out is not None:
-        asked.out.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n")
+    keep(found, asked.out)
     if asked.as_json:
         emit(found)
     else:
         _show(found)
-        if asked.out is not None:
-            say(f"kept in {asked.out}")
+        say_kept(asked.out)
     return all_met(found["verdicts"])
 
 

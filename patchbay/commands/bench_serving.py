@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from patchbay import options, serving_bench
+from patchbay.bench_figures import figure_options
 
 
 @click.command(short_help="Measure the service over HTTP, beside MLflow's.")
@@ -40,14 +41,7 @@ from patchbay import options, serving_bench
     show_default=True,
     help="Measure `mlflow models serve` of the same model beside it.",
 )
-@click.option("--toy", is_flag=True, help="Tiny networks, to see it work; its figures say nothing.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write everything that was measured into this file, too, as JSON.",
-)
-@options.as_json
+@figure_options
 def serving(
     rounds: int,
     window_seconds: float,

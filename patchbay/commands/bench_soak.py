@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from patchbay import options, soak_bench
+from patchbay.bench_figures import figure_options
 
 
 @click.command(short_help="Keep the service busy while its alias moves and models come and go.")
@@ -26,14 +27,7 @@ from patchbay import options, soak_bench
     metavar="SHARE",
     help="Of what the service answers in a second at best, which is measured first.",
 )
-@click.option("--toy", is_flag=True, help="Tiny networks, to see it work; its figures say nothing.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write everything that was measured into this file, too, as JSON.",
-)
-@options.as_json
+@figure_options
 def soak(
     minutes: float, load_share: float, toy: bool, seed: int, out: Path | None, as_json: bool
 ) -> None:
