@@ -19,7 +19,7 @@ from uvicorn.config import HTTP_PROTOCOLS
 from serving.carried import with_carried
 from serving.errors import SettingsError
 from serving.logs import configure_logging
-from serving.residency.following import start_following
+from serving.residency.starting import start_following
 from serving.residency.state import LOADING, ServiceState
 from serving.routes.app import create_app
 from serving.routes.odd_paths import OddPaths

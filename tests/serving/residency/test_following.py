@@ -13,20 +13,18 @@ import pytest
 from torch import nn
 
 from registry.registry import Registry
-from serving.engine.batcher import Batcher
 from serving.engine.executors.in_turn import SequentialExecutor
-from serving.errors import ModelError, NotReadyError, SettingsError, UnknownModelError
+from serving.errors import NotReadyError, UnknownModelError
 from serving.residency import following
 from serving.residency.building import Builder
-from serving.residency.following import Follower, Outcome, open_models, start_following
+from serving.residency.following import Follower, Outcome
 from serving.residency.parts import PartCache
 from serving.residency.repository import Repository, Which
 from serving.residency.state import LOADING, ServiceState
 from serving.settings import Settings
 from serving.telemetry import Telemetry
-from tests.serving.samples import random_images, register_patched
-
-CHAMPION = "models:/served@champion"
+from tests.serving.residency.homes import CHAMPION, move, wait_for
+from tests.serving.samples import random_images
 
 
 class Setting:
@@ -69,26 +67,6 @@ class Setting:
         with pytest.raises(NotReadyError) as caught:
             self.state.require_active()
         return caught.value.code, str(caught.value)
-
-
-@pytest.fixture(scope="module")
-def two_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with ``served/1`` and ``served/2``, the alias on 2, of which 1 shares no part."""
-    home = tmp_path_factory.mktemp("followed")
-    register_patched(home)
-    register_patched(home, seed=2)
-    return home
-
-
-@pytest.fixture
-def home(two_versions: Path) -> Iterator[Path]:
-    move(two_versions, 1)
-    yield two_versions
-    shutil.rmtree(two_versions / "cache", ignore_errors=True)
-
-
-def move(home: Path, version: int) -> None:
-    Registry.open(home).aliases.promote(f"models:/served/{version}", "champion")
 
 
 def answers(setting: Setting) -> list[str]:
@@ -373,37 +351,6 @@ def test_an_error_that_nobody_thought_of_is_told_and_does_not_end_the_looking(
     assert setting.serving == "models:/served/2"
 
 
-def test_without_an_address_there_is_nothing_to_follow() -> None:
-    with pytest.raises(ModelError, match="PATCHBAY_MODEL_URI is not set"):
-        open_models(ServiceState(Settings()), Telemetry())
-
-
-def test_what_can_not_begin_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(device: str) -> None:
-        raise SettingsError("no such device")
-
-    monkeypatch.setattr("serving.engine.executors.choosing.possible_executors", fail)
-    state = ServiceState(Settings(model_uri="models:/served/1"))
-    start_following(state, Telemetry()).join()
-    assert state.code == "load_failed"
-
-
-def test_a_registered_model_is_loaded_and_followed_beside_the_service(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATCHBAY_HOME", str(home))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    state = ServiceState(Settings(model_uri=CHAMPION, device="cpu", poll_seconds=0.05))
-    start_following(state, Telemetry()).join()
-    wait_for(state, 1)
-    move(home, 2)
-    wait_for(state, 2)
-    assert isinstance(state.batcher, Batcher)
-    state.close()
-    with pytest.raises(NotReadyError, match="stopping"):
-        state.require_active()
-
-
 def test_the_model_of_the_start_goes_like_any_other(home: Path) -> None:
     def place(network: nn.Module) -> None:
         network.__dict__["itself"] = network  # as some kinds of networks do
@@ -423,12 +370,3 @@ def test_the_model_of_the_start_goes_like_any_other(home: Path) -> None:
         assert {network() for network in networks} == {None}
     finally:
         gc.unfreeze()
-
-
-def wait_for(state: ServiceState, version: int) -> None:
-    for _ in range(600):
-        active = state.residents.active
-        if active is not None and active.identity.version == version:
-            return
-        sleep(0.05)
-    raise AssertionError(f"version {version} was not served within 30 seconds")
