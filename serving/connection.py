@@ -11,21 +11,26 @@ MAX_HEAD_BYTES = 64 * 1024
 to 256 KiB, comes on top."""
 
 MAX_ARRIVAL_SECONDS = 30.0
-"""Of a request to arrive, where nobody has been given it to read, or nobody reads it any more."""
+"""Of a request to arrive, where nobody has been given it to read, or nobody reads it any more; and
+without a step forward of an answer on its way to who asked."""
 
 
 class BoundedConnection(HttpToolsProtocol):
-    """Refuses a request whose headers don't come to an end, and one that never comes whole.
+    """Ends with requests that have no end, and with answers that nobody fetches.
 
-    httptools keeps them all, at some twenty times their size, and nothing else limits them or the
-    time that they take: no route has been asked yet. What comes after a chunked body as trailers,
-    which nobody reads, is not kept. Nor is there another limit to how long a body may take that
-    was answered without being read. Whoever is given a body to read limits the time himself.
+    httptools keeps all headers, at some twenty times their size, and nothing else limits them or
+    the time that they take: no route has been asked yet. What comes after a chunked body as
+    trailers, which nobody reads, is not kept. Nor is there another limit to how long a body may
+    take that was answered without being read. Whoever is given a body to read limits the time
+    himself. An answer that is not fetched would be held for ever, also past the end of its
+    connection, which waits for it.
     """
 
     _is_in_head = False
     _head_bytes = 0
     _arriving_since: float | None = None
+    _unfetched = (0.0, 0)
+    """Bytes of answers that the system does not take yet, and when these last were fewer."""
     _watch: TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
@@ -73,14 +78,23 @@ class BoundedConnection(HttpToolsProtocol):
                 self.send_400_response(f"at most {MAX_HEAD_BYTES} bytes of headers a request")
 
     def _close_if_late(self) -> None:
-        """Look, at least every so many seconds, for how long a request has been on its way."""
-        if self.transport.is_closing():
-            return
+        """Look, at least every so many seconds, how long a request or an answer is on its way."""
         now, seconds = self.loop.time(), MAX_ARRIVAL_SECONDS
+        if self._is_stuck(now):
+            self.transport.abort()
+            return
         is_answering = self.cycle is not None and not self.cycle.response_complete
         if self._arriving_since is not None and not is_answering:
             seconds -= now - self._arriving_since
             if seconds <= 0:
-                self.transport.close()
-                return
+                self.transport.close()  # and looks on whether what was answered is fetched
+                seconds = MAX_ARRIVAL_SECONDS
         self._watch = self.loop.call_later(seconds, self._close_if_late)
+
+    def _is_stuck(self, now: float) -> bool:
+        unfetched = self.transport.get_write_buffer_size()
+        since, before = self._unfetched
+        if not 0 < before <= unfetched:
+            self._unfetched = (now, unfetched)
+            return False
+        return now - since >= MAX_ARRIVAL_SECONDS

@@ -16,11 +16,16 @@ from serving import connection
 from serving.connection import BoundedConnection
 
 SECONDS = 0.6
+LARGE = 64 * 2**20
 UNREAD = b"POST /refused HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """Answers without reading; slowly, where it is asked to."""
+    """Answers without reading; slowly, or at length, where it is asked to."""
+    if scope["path"] == "/large":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": bytes(LARGE)})
+        return
     if scope["path"] == "/slow":
         await asyncio.sleep(3 * SECONDS)
     await send(
@@ -93,3 +98,31 @@ def test_requests_that_come_whole_and_answers_that_take_long_are_let_be(port: in
         sleep(2.5 * SECONDS)
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert client.recv(4096).endswith(b"ok")
+
+
+@pytest.mark.parametrize("last", [b"", b"Connection: close\r\n"], ids=["goes on", "closes"])
+def test_an_answer_that_nobody_fetches_is_not_held(port: int, last: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n" + last + b"\r\n")
+        sleep(5 * SECONDS)
+        assert fetched(client) < LARGE
+
+
+def test_an_answer_that_is_fetched_slowly_is_sent_whole(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert fetched(client, pause_seconds=SECONDS / 20) > LARGE
+
+
+def fetched(client: socket.socket, *, pause_seconds: float = 0.0) -> int:
+    """How many bytes still come."""
+    found = 0
+    while True:
+        try:
+            piece = client.recv(2**20)
+        except ConnectionError:
+            return found
+        if not piece:
+            return found
+        found += len(piece)
+        sleep(pause_seconds)
