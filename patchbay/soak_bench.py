@@ -16,6 +16,9 @@ from patchbay.session import open_registry
 MISSED = 6
 """The exit code where an aim is missed."""
 
+_SHORTEST_MOVE_SECONDS = 5.0
+"""A move has to be followed until the next one, and the service looks every two seconds."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -39,7 +42,7 @@ def run(asked: Asked) -> bool:
     settings = SoakSettings(
         seconds=asked.seconds,
         load_share=asked.load_share,
-        move_seconds=min(20.0, asked.seconds / 3),
+        move_seconds=min(20.0, max(asked.seconds / 3, _SHORTEST_MOVE_SECONDS)),
         capacity_seconds=min(10.0, asked.seconds),
         warm_up_seconds=min(60.0, asked.seconds / 3),
         seed=asked.seed,

@@ -11,6 +11,7 @@ from typing import Self
 from benchmarks.serving.process_tree import ProcessTree
 
 _STRETCH = 0.1
+_FEWEST_LOOKS = 20
 
 
 class MemoryWatch:
@@ -60,10 +61,11 @@ def growth(seen: list[tuple[float, float]], *, after_seconds: float) -> float | 
         after_seconds: what came before is warm-up.
 
     Returns:
-        0.05 for 5 % more, below 0 for less; None if nothing was seen after the warm-up.
+        0.05 for 5 % more, below 0 for less; None if there were fewer than 20 looks after the
+        warm-up, which say nothing.
     """
     held = [mib for seconds, mib in seen if seconds >= after_seconds]
-    if not held:
+    if len(held) < _FEWEST_LOOKS:
         return None
     stretch = max(1, round(len(held) * _STRETCH))
     return median(held[-stretch:]) / median(held[:stretch]) - 1

@@ -47,4 +47,4 @@ def soak(
         as_json=as_json,
     )
     if not soak_bench.run(asked):
-        raise click.exceptions.Exit(soak_bench.MISSED)
+        raise SystemExit(soak_bench.MISSED)

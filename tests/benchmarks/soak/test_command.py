@@ -45,6 +45,13 @@ def test_a_toy_soak_is_shown_as_tables() -> None:
         assert text in ran.out
 
 
+@pytest.mark.slow
+def test_a_soak_that_misses_an_aim_says_so_by_its_exit_code() -> None:
+    ran = run_command("bench", "soak", "--toy", "--minutes", "0.1", "--load", "2", "--json")
+    assert ran.code == 6
+    assert verdicts(ran.json)["failed or wrong answers"] == "missed"
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -22,7 +22,12 @@ def test_one_look_that_stands_out_is_no_growth() -> None:
 
 
 def test_memory_that_is_freed_is_no_growth() -> None:
-    assert growth([(0.0, 100.0), (1.0, 50.0)], after_seconds=0) == -0.5
+    seen = [(float(n), 50.0 if n > 9 else 100.0) for n in range(20)]
+    assert growth(seen, after_seconds=0) == -0.5
+
+
+def test_a_few_looks_say_nothing() -> None:
+    assert growth([(float(n), 100.0 + n) for n in range(19)], after_seconds=0) is None
 
 
 def wait_for_looks(watch: MemoryWatch, looks: int) -> None:
