@@ -54,7 +54,9 @@ def full_size() -> tuple[Classifier, Decomposition]:
     return classifier, Decomposition("simcnn", parts, {}, [], PROVENANCE)
 
 
-@pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
+
+
 def test_ten_full_size_modules_are_registered_and_a_cached_patched_model_loads_in_time(
     tmp_path: Path,
 ) -> None:
@@ -79,7 +81,6 @@ def test_ten_full_size_modules_are_registered_and_a_cached_patched_model_loads_i
     require_within(CACHED_LOAD_SECONDS, loading, "loading a patched model from the cache")
 
 
-@pytest.mark.slow
 def test_going_back_takes_no_longer_after_many_moves(tmp_path: Path) -> None:
     classifier, decomposition = full_size()
     registry = Registry.open(tmp_path)

@@ -16,6 +16,7 @@ def verdicts(found: Any) -> dict[str, str]:
 
 
 @pytest.mark.slow  # a minute of load
+@pytest.mark.timed
 def test_a_minute_of_load_gives_no_wrong_answer_while_everything_moves(tmp_path: Path) -> None:
     out = tmp_path / "soak.json"
     ran = run_command("bench", "soak", "--minutes", "1", "--json", "--out", str(out))

@@ -53,6 +53,7 @@ def test_users_are_told_from_those_of_names_that_look_alike(
 
 
 @pytest.mark.slow
+@pytest.mark.timed
 def test_a_thousand_class_modules_are_listed_in_two_seconds(tmp_path: Path) -> None:
     """As many names as versions, which is the slowest to list; copies of tags that are real."""
     registry = Registry.open(tmp_path / "home")
