@@ -57,28 +57,34 @@ def full_size() -> tuple[Classifier, Decomposition]:
 pytestmark = [pytest.mark.slow, pytest.mark.timed]
 
 
-def test_ten_full_size_modules_are_registered_and_a_cached_patched_model_loads_in_time(
-    tmp_path: Path,
-) -> None:
+def test_ten_full_size_modules_are_registered_in_time(tmp_path: Path) -> None:
     classifier, decomposition = full_size()
     registry = Registry.open(tmp_path)
-    trained = replace(make_trained("simcnn"), classifier=classifier)
-    strong_uri = registry.add_classifier(trained)
-    registering, loading = [], []
+    strong_uri = registry.add_classifier(replace(make_trained("simcnn"), classifier=classifier))
+    took = []
     for _ in range(3):
         start = perf_counter()
-        uris = registry.add_decomposition(decomposition, strong_uri=strong_uri)
-        registering.append(perf_counter() - start)
-    patched = registry.add_patched(make_patched("patched", strong_uri, uris[0]))
+        registry.add_decomposition(decomposition, strong_uri=strong_uri)
+        took.append(perf_counter() - start)
+    require_within(TEN_MODULES_SECONDS, took, "registering ten modules")
+
+
+def test_a_cached_patched_model_loads_in_time(tmp_path: Path) -> None:
+    classifier, decomposition = full_size()
+    registry = Registry.open(tmp_path)
+    strong_uri = registry.add_classifier(replace(make_trained("simcnn"), classifier=classifier))
+    one = replace(decomposition, classes=decomposition.classes[:1])
+    [module_uri] = registry.add_decomposition(one, strong_uri=strong_uri)
+    patched = registry.add_patched(make_patched("patched", strong_uri, module_uri))
     registry.load(patched)
+    took = []
     for _ in range(3):
         again = Registry.open(tmp_path)
         again.versions()  # MLflow's first query of a store costs, too
         start = perf_counter()
         again.load(patched)
-        loading.append(perf_counter() - start)
-    require_within(TEN_MODULES_SECONDS, registering, "registering ten modules")
-    require_within(CACHED_LOAD_SECONDS, loading, "loading a patched model from the cache")
+        took.append(perf_counter() - start)
+    require_within(CACHED_LOAD_SECONDS, took, "loading a patched model from the cache")
 
 
 def test_going_back_takes_no_longer_after_many_moves(tmp_path: Path) -> None:
