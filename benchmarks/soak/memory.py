@@ -67,5 +67,5 @@ def growth(seen: list[tuple[float, float]], *, after_seconds: float) -> float | 
     held = [mib for seconds, mib in seen if seconds >= after_seconds]
     if len(held) < _FEWEST_LOOKS:
         return None
-    stretch = max(1, round(len(held) * _STRETCH))
+    stretch = round(len(held) * _STRETCH)
     return median(held[-stretch:]) / median(held[:stretch]) - 1

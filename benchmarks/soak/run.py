@@ -79,13 +79,14 @@ def soak(
             measured = ask(generator, asking, loop, seconds=settings.seconds)
     offered = {"arrivals": "poisson", "clients": None, "offered_per_second": rate}
     load = row("patched", "npy", [measured], **offered)
+    held = _memory(memory, settings)
     best = row("patched", "npy", [capacity], clients=settings.clients, arrivals="closed")
     return {
         "rows": [best, load],
         "stretches": _stretches(measured),
         "changes": changes.happened.as_json(),
-        "memory": _memory(memory, settings),
-        "verdicts": _verdicts(load, changes.happened, memory, settings),
+        "memory": held,
+        "verdicts": _verdicts(load, changes.happened, held["growth"]),
         "settings": settings.model_dump(mode="json") | {"poll_seconds": POLL_SECONDS},
         **_measured_on(cores, peer),
     }
@@ -131,11 +132,10 @@ def _memory(watch: MemoryWatch, settings: SoakSettings) -> dict[str, Any]:
 
 
 def _verdicts(
-    load: dict[str, Any], happened: Happened, memory: MemoryWatch, settings: SoakSettings
+    load: dict[str, Any], happened: Happened, grown: float | None
 ) -> list[dict[str, Any]]:
     """Each aim of a soak, what came of it, and whether it is met."""
     served = [move.served_after_seconds for move in happened.moves]
-    grown = growth(memory.seen, after_seconds=settings.warm_up_seconds)
     return [
         _verdict("failed or wrong answers", load["failures"], load["failures"] == 0, "0"),
         _verdict("moves of the alias not followed", served.count(None), None not in served, "0"),
