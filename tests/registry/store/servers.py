@@ -74,16 +74,21 @@ def run_mlflow_server(
         arguments: for a port that is free.
         environment: in place of what there is of MLflow's variables.
     """
-    port, log = _free_port(), folder / "server.log"
+    log = folder / "server.log"
     given = {
         **{name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")},
         **environment,
     }
-    command = [sys.executable, "-m", "mlflow", *arguments(port)]
-    url = f"http://127.0.0.1:{port}"
-    with _process(command, log, env=given) as process:
-        _wait_until(lambda: _is_healthy(url), process, log)
-        yield url
+    with _reserved_port() as port:
+        command = [sys.executable, "-m", "mlflow", *arguments(port)]
+        url = f"http://127.0.0.1:{port}"
+        with _process(command, log, env=given) as process:
+            _wait_until(lambda: _is_healthy(url), process, log)
+            try:
+                yield url
+            finally:
+                if (code := process.poll()) is not None:
+                    raise RuntimeError(f"{url} ended by itself, exit code {code}: {_end_of(log)}")
 
 
 @contextmanager
@@ -151,7 +156,7 @@ def _wait_until(ready: Any, process: subprocess.Popen[bytes], log: Path) -> None
     deadline = time.monotonic() + _START_SECONDS
     while not ready():
         if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"{process.args!r} did not start:\n{log.read_text()[-3000:]}")
+            raise RuntimeError(f"{process.args!r} did not start:\n{_end_of(log)}")
         time.sleep(0.1)
 
 
@@ -167,10 +172,20 @@ def _accepts(folder: Path) -> bool:
         return client.connect_ex(str(folder / ".s.PGSQL.5432")) == 0
 
 
-def _free_port() -> int:
-    with closing(socket.socket()) as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+@contextmanager
+def _reserved_port() -> Iterator[int]:
+    """A port that nobody else is given: a server takes seconds to listen on one.
+
+    It stays bound without listening here; the server may bind it, too, as both say that they share.
+    """
+    with closing(socket.socket()) as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield int(holder.getsockname()[1])
+
+
+def _end_of(log: Path) -> str:
+    return log.read_text(errors="replace")[-3000:]
 
 
 def _postgres(program: str) -> str:
