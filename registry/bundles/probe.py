@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from modularizer.classifier import inference
+from modularizer.devices import arithmetic
 from modularizer.memory import largest_layer_bytes
 from modularizer.preprocessing import Preprocessing
 from registry.bundles.manifest import Probe
@@ -85,7 +86,7 @@ def require_same_answers(
     """Run a model that was put together from a bundle, and compare it with what it once answered.
 
     Args:
-        model: as for `probe_of`.
+        model: as for `probe_of`; it is run where it is.
         preprocessing: gives the images' size.
         outputs: how many scores it has to give.
         probe: stored with it; None for bundles of the first format, which are only run.
@@ -116,9 +117,10 @@ def require_same_answers(
 
 
 def _answers(model: torch.nn.Module, preprocessing: Preprocessing) -> Tensor:
-    with inference(model):
-        scores: Tensor = model(probe_images(preprocessing))
-    return scores.reshape(IMAGES, -1).to(torch.float32)
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    with inference(model), arithmetic("float32"):
+        scores: Tensor = model(probe_images(preprocessing).to(device))
+    return scores.reshape(IMAGES, -1).to("cpu", torch.float32)
 
 
 def _quietly(run: Callable[[], T]) -> T:

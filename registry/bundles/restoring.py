@@ -96,7 +96,7 @@ def restore_class_module(bundle: Bundle, manifest: ClassModuleManifest) -> Loade
 def restore_patched(
     manifest: PatchedModelManifest, weak: Classifier, class_modules: Sequence[ClassModule]
 ) -> PatchedClassifier:
-    """A patched classifier from its parts, in evaluation mode.
+    """A patched classifier from its parts, where the weak model is, in evaluation mode.
 
     Raises:
         BundleError: if a part is not the one that the manifest speaks of.
@@ -117,7 +117,7 @@ def restore_patched(
         for entry, class_module in zip(manifest.patches, class_modules, strict=True)
     ]
     try:
-        patched = PatchedClassifier(weak, patches, manifest.fusion).eval()
+        patched = PatchedClassifier(weak, patches, manifest.fusion).eval().to(weak.device)
     except ModularizerError as error:
         raise BundleError(f"the parts don't fit together: {error}") from error
     require_same_answers(patched, weak.preprocessing, len(weak.class_names), manifest.probe)
