@@ -25,6 +25,7 @@ class Settings(BaseModel):
         archive: a file of ``patchbay export`` to serve instead, without a registry.
         home: where the embedded registry lives, for the registry to read; its default if None.
         device: where the networks run; ``auto`` takes CUDA where there is a device.
+        precision: of the networks' arithmetic; ``tf32`` is a GPU's, faster and of 10 bits.
         threads: threads that one operation of a network may use.
         decode_threads: images decoded at the same time.
         batch_size: images that go through the networks at once, of one or several requests.
@@ -54,6 +55,7 @@ class Settings(BaseModel):
     archive: Path | None = None
     home: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "tf32"] = "float32"
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     decode_threads: Annotated[int, Field(ge=1, le=64)] = 2
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 64

@@ -11,9 +11,18 @@ from hypothesis import settings
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
 
+# As the service has it: cuDNN's convolutions would round to 10 bits unasked.
+torch.backends.cudnn.allow_tf32 = False
+
 # The same examples in every run: what fails here fails everywhere.
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What is marked ``gpu`` needs one."""
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -61,7 +61,10 @@ def open_models(state: ServiceState, telemetry: Telemetry) -> Follower:
     from serving.residency.repository import Repository
 
     torch.set_num_threads(settings.threads)
-    executors = possible_executors(settings.device, batch_size=settings.batch_size)
+    torch.backends.cudnn.allow_tf32 = settings.precision == "tf32"  # unasked, it would use it
+    executors = possible_executors(
+        settings.device, batch_size=settings.batch_size, precision=settings.precision
+    )
     device = executors[0].device
     parts = PartCache(
         settings.memory_bytes,

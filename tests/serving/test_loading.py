@@ -8,10 +8,12 @@ from pathlib import Path
 import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
+import torch
 
 from registry.registry import Registry
 from serving.launch import running_service
 from serving.settings import Settings
+from tests.serving.devices import DEVICES, Device
 from tests.serving.samples import register_patched
 from tests.serving.traffic import Traffic, answers_offline
 
@@ -40,10 +42,11 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_hundred_loads_and_unloads_leave_memory_where_it_was(home: Path) -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_hundred_loads_and_unloads_leave_memory_where_it_was(home: Path, device: Device) -> None:
     """Others that fail, for a changed file or for want of room, are among them."""
     settings = Settings(
-        model_uri="models:/served@champion", home=home, device="cpu", memory_bytes=35 * 2**20
+        model_uri="models:/served@champion", home=home, device=device, memory_bytes=35 * 2**20
     )
     offline = answers_offline(home, versions=(1,))
     with running_service(settings) as service:
@@ -68,10 +71,19 @@ def test_a_hundred_loads_and_unloads_leave_memory_where_it_was(home: Path) -> No
         with Traffic(service.url, offline, clients=1, pause_seconds=0.02) as traffic:
             for number in range(9):
                 cycle(number)
-            before = worker.memory_info().rss
+            before, before_there = worker.memory_info().rss, used_on(device)
             for number in range(100):
                 cycle(number)
-            after = worker.memory_info().rss
+            after, after_there = worker.memory_info().rss, used_on(device)
     traffic.require_faultless()
     assert set(traffic.answers) == {"models:/served/1"}
     assert abs(after - before) < 0.05 * before, f"{before} bytes became {after}"
+    assert after_there == before_there
+
+
+def used_on(device: Device) -> int:
+    """Bytes of a GPU that anybody uses; nothing else runs there. 0 of a CPU."""
+    if device == "cpu":
+        return 0
+    free, total = torch.cuda.mem_get_info()
+    return total - free

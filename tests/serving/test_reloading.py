@@ -17,6 +17,7 @@ from tritonclient.utils import InferenceServerException
 from registry.registry import Registry
 from serving.launch import RunningService, running_service
 from serving.settings import Settings
+from tests.serving.devices import DEVICES
 from tests.serving.samples import register_patched
 from tests.serving.traffic import IMAGES, Offline, Traffic, answers_offline, serving, wait_for
 
@@ -32,10 +33,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-@pytest.fixture(scope="module")
-def service(home: Path) -> Iterator[RunningService]:
+@pytest.fixture(scope="module", params=DEVICES)
+def service(home: Path, request: pytest.FixtureRequest) -> Iterator[RunningService]:
     settings = Settings(
-        model_uri="models:/served@champion", home=home, device="cpu", poll_seconds=POLL_SECONDS
+        model_uri="models:/served@champion",
+        home=home,
+        device=request.param,
+        poll_seconds=POLL_SECONDS,
     )
     with running_service(settings) as running:
         yield running

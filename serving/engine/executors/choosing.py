@@ -13,7 +13,7 @@ import torch
 
 from serving.engine.engine import Engine
 from serving.engine.executors.executor import Executor
-from serving.engine.executors.graphs import GraphExecutor
+from serving.engine.executors.graphs import GraphExecutor, Precision
 from serving.engine.executors.in_turn import SequentialExecutor
 from serving.engine.executors.threads import ThreadExecutor
 from serving.errors import SettingsError
@@ -25,15 +25,18 @@ _REPEATS = 7
 _WORTH_IT = 0.9
 
 
-def possible_executors(device: str, *, batch_size: int) -> tuple[Executor, ...]:
+def possible_executors(
+    device: str, *, batch_size: int, precision: Precision = "float32"
+) -> tuple[Executor, ...]:
     """The executors that a model may run on; the first where nothing is measured.
 
     Args:
         device: ``cpu``, ``cuda``, or ``auto`` (CUDA where there is a device).
         batch_size: images that go through the networks at once.
+        precision: of the arithmetic; TF32 is CUDA's.
 
     Raises:
-        SettingsError: if CUDA is asked for and there is none.
+        SettingsError: if CUDA or its arithmetic is asked for and there is none.
     """
     has_cuda = torch.cuda.is_available()
     if device == "cuda" and not has_cuda:
@@ -41,7 +44,12 @@ def possible_executors(device: str, *, batch_size: int) -> tuple[Executor, ...]:
             "PATCHBAY_DEVICE=cuda, but torch finds no CUDA device here; use cpu or auto"
         )
     if device != "cpu" and has_cuda:
-        return (GraphExecutor(batch_size=batch_size),)
+        return (GraphExecutor(batch_size=batch_size, precision=precision),)
+    if precision == "tf32":
+        raise SettingsError(
+            "PATCHBAY_PRECISION=tf32 is arithmetic of GPUs, and the networks run on a CPU; "
+            "use float32"
+        )
     return (SequentialExecutor(), ThreadExecutor()) if _cores() > 1 else (SequentialExecutor(),)
 
 

@@ -6,18 +6,25 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
-from weakref import WeakKeyDictionary
+from typing import Any, Literal
+from weakref import WeakKeyDictionary, finalize
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from serving.engine.executors.executor import BranchTimer, RunnableBranch, ignore_time
-from serving.engine.executors.streams import SpareStreams, run_on_streams
+from serving.engine.executors.streams import LentStreams, SpareStreams, run_on_streams
 
 logger = logging.getLogger(__name__)
 
+Precision = Literal["float32", "tf32"]
+
 _WARM_UPS = 3
-_TOLERANCE = 1e-4
+_TOLERANCES: dict[Precision, float] = {"float32": 1e-4, "tf32": 1e-2}
+"""Of an output of a graph, absolute and relative: kernels are chosen by size, and round otherwise;
+TF32 has 10 bits."""
 
 
 def graph_sizes(batch_size: int) -> tuple[int, ...]:
@@ -41,20 +48,29 @@ class GraphExecutor:
     is the one that they were captured on: cuBLAS binds its workspace to it, and two graphs that
     run side by side must not share one.
 
-    Graphs go when their branch does: nothing here holds it.
+    Graphs go when their branch does: nothing here holds it. Its stream is lent to another then.
 
     Args:
         device: a CUDA device.
         batch_size: of the largest batch that a graph is captured for.
+        precision: of the arithmetic that torch is set to.
     """
 
-    def __init__(self, device: torch.device | str = "cuda", *, batch_size: int = 64) -> None:
+    def __init__(
+        self,
+        device: torch.device | str = "cuda",
+        *,
+        batch_size: int = 64,
+        precision: Precision = "float32",
+    ) -> None:
         self.device = torch.device(device)
         self.sizes = graph_sizes(batch_size)
+        self._tolerance = _TOLERANCES[precision]
         self._captured: WeakKeyDictionary[RunnableBranch, _CapturedBranch] = WeakKeyDictionary()
         self._lock = Lock()
         self._capturing = Lock()
         self._spare = SpareStreams(self.device)
+        self._lent = LentStreams(self.device)
 
     def get_ready(self, branches: Sequence[RunnableBranch], inputs: Sequence[Tensor]) -> None:
         """Capture the branches that have not been; others may `run` meanwhile, in their threads.
@@ -69,12 +85,25 @@ class GraphExecutor:
                 if found is not None and found.takes(example[:1]):
                     continue
                 try:
-                    captured = _CapturedBranch.capture(branch, example, self.sizes)
-                except (RuntimeError, GraphDiffersError) as error:
+                    captured = self._capture(branch, example)
+                except (RuntimeError, CaptureError) as error:
                     logger.warning("%s runs without CUDA graphs: %s", type(branch).__name__, error)
                     continue
                 with self._lock:
                     self._captured[branch] = captured
+
+    def _capture(self, branch: RunnableBranch, example: Tensor) -> _CapturedBranch:
+        stream = self._lent.take()
+        if stream is None:
+            raise CaptureError("too many networks are in memory to give each a stream")
+        try:
+            captured = _CapturedBranch.capture(branch, example, self.sizes, stream)
+            captured.require_same(branch, self._tolerance)
+        except BaseException:
+            self._lent.give_back(stream)
+            raise
+        finalize(captured, self._lent.give_back, stream)
+        return captured
 
     def run(
         self,
@@ -98,8 +127,27 @@ class GraphExecutor:
             return self._captured.get(branch)
 
 
-class GraphDiffersError(Exception):
-    """A graph does not give what its branch gives."""
+class CaptureError(Exception):
+    """A branch can't be captured, or its graph does not give what the branch gives."""
+
+
+class _OnTheDevice(TorchDispatchMode):
+    """Refuses what needs the host to see a value.
+
+    A capture that CUDA breaks off leaves torch's allocator and generator as if it went on, so what
+    can't be captured is found before it is tried.
+    """
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        tags = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
+        if any(tag in func.tags for tag in tags):
+            raise CaptureError(f"{func} depends on a value that the host has to see")
+        found = func(*args, **(kwargs or {}))
+        if any(isinstance(one, Tensor) and not one.is_cuda for one in tree_leaves(found)):
+            raise CaptureError(f"{func} gives a tensor that is not on the device")
+        return found
 
 
 @dataclass(frozen=True)
@@ -118,20 +166,24 @@ class _CapturedBranch:
 
     @classmethod
     def capture(
-        cls, branch: RunnableBranch, example: Tensor, sizes: Sequence[int]
+        cls,
+        branch: RunnableBranch,
+        example: Tensor,
+        sizes: Sequence[int],
+        stream: torch.cuda.Stream,
     ) -> _CapturedBranch:
-        """Capture a branch for these sizes, and compare each graph's output with the branch's.
+        """Capture a branch for these sizes.
 
         Args:
             branch: with its network on the device.
             example: float32 (at least 1, channels, height, width) on the device.
             sizes: of batches.
+            stream: that nobody else uses.
 
         Raises:
-            GraphDiffersError: if an output differs, or a row's output depends on other rows.
-            RuntimeError: if CUDA can't capture it, such as for a copy to the host.
+            CaptureError: if it can't be captured, such as for a copy to the host.
+            RuntimeError: if CUDA can't for another reason.
         """
-        stream = torch.cuda.Stream(example.device)
         stream.wait_stream(torch.cuda.current_stream(example.device))
         with torch.inference_mode(), torch.cuda.stream(stream):
             generator = torch.Generator(example.device).manual_seed(0)
@@ -139,6 +191,8 @@ class _CapturedBranch:
             buffer = torch.randn(
                 shape, generator=generator, device=example.device, dtype=example.dtype
             )
+            with _OnTheDevice():  # type: ignore[no-untyped-call]
+                branch.run(buffer[:1])
             pool = torch.cuda.graph_pool_handle()
             graphs = {}
             for size in sorted(sizes, reverse=True):  # the smaller ones reuse the pool's memory
@@ -154,9 +208,7 @@ class _CapturedBranch:
                 finally:
                     graph.capture_end()
                 graphs[size] = graph, output
-        found = cls(stream, buffer, dict(sorted(graphs.items())))
-        found._require_same(branch)
-        return found
+        return cls(stream, buffer, dict(sorted(graphs.items())))
 
     def takes(self, x: Tensor) -> bool:
         """Whether there is a graph for such an input."""
@@ -174,17 +226,21 @@ class _CapturedBranch:
         graph.replay()
         return output[: len(prepared)].clone()
 
-    def _require_same(self, branch: RunnableBranch) -> None:
-        """Compare every size's graph, full and with rows that are padding, with the branch."""
+    def require_same(self, branch: RunnableBranch, tolerance: float) -> None:
+        """Compare every size's graph, full and with rows that are padding, with the branch.
+
+        Raises:
+            CaptureError: if an output differs, or a row's output depends on other rows.
+        """
         with torch.inference_mode(), torch.cuda.stream(self.stream):
             images = self.buffer.clone()
             for size in self.graphs:
                 for rows in {size, size // 2 + 1}:
                     expected = branch.run(images[:rows])
                     found = self.run(images[:rows])
-                    if not torch.allclose(found, expected, atol=_TOLERANCE, rtol=_TOLERANCE):
+                    if not torch.allclose(found, expected, atol=tolerance, rtol=tolerance):
                         worst = float((found - expected).abs().max())
-                        raise GraphDiffersError(
+                        raise CaptureError(
                             f"its graph for {size} images gives other scores for {rows} of them "
                             f"(by {worst:.2g})"
                         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -32,17 +33,59 @@ class StreamExecutor:
 
 
 class SpareStreams:
-    """Streams of a device, made when they are needed and kept."""
+    """Streams of a device, made when they are needed and kept.
+
+    torch has 32 streams a device and hands out the first again after the last; so many that two
+    who ask for one might get the same are never made.
+
+    Args:
+        device: a CUDA device.
+    """
+
+    MOST = 8
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._streams: list[torch.cuda.Stream] = []
 
     def first(self, count: int) -> list[torch.cuda.Stream]:
-        """So many streams, always the same."""
-        while len(self._streams) < count:
+        """For so many branches a stream each, always the same; the ninth shares the first one's."""
+        while len(self._streams) < min(count, self.MOST):
             self._streams.append(torch.cuda.Stream(self._device))
-        return self._streams[:count]
+        return [self._streams[place % self.MOST] for place in range(count)]
+
+
+class LentStreams:
+    """Streams of a device that one branch has at a time, and another after it.
+
+    A stream is not free of cost: cuBLAS keeps a workspace, of up to 32 MiB, for each that it was
+    used on, as long as the process lives.
+
+    Args:
+        device: a CUDA device.
+        most: there are never more; with those of `SpareStreams` fewer than torch's 32.
+    """
+
+    def __init__(self, device: torch.device, *, most: int = 20) -> None:
+        self._device = device
+        self._left = most
+        self._free: list[torch.cuda.Stream] = []
+        self._lock = Lock()
+
+    def take(self) -> torch.cuda.Stream | None:
+        """One that nobody has, the one last given back if there is one; None if all are lent."""
+        with self._lock:
+            if self._free:
+                return self._free.pop()
+            if self._left == 0:
+                return None
+            self._left -= 1
+        return torch.cuda.Stream(self._device)
+
+    def give_back(self, stream: torch.cuda.Stream) -> None:
+        """Let others have it."""
+        with self._lock:
+            self._free.append(stream)
 
 
 def run_on_streams(

@@ -90,3 +90,9 @@ def test_auto_is_the_cpu_without_a_device() -> None:
 def test_asking_for_cuda_without_a_device_is_an_error() -> None:
     with pytest.raises(SettingsError, match="finds no CUDA device"):
         possible_executors("cuda", batch_size=64)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("auto", marks=NO_CUDA)])
+def test_a_gpu_s_arithmetic_on_a_cpu_is_an_error(device: str) -> None:
+    with pytest.raises(SettingsError, match="PATCHBAY_PRECISION=tf32 is arithmetic of GPUs"):
+        possible_executors(device, batch_size=64, precision="tf32")

@@ -15,7 +15,6 @@ from serving.engine.executors.streams import StreamExecutor
 from serving.engine.executors.threads import ThreadExecutor
 from tests.serving.samples import make_patched, random_images
 
-CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 ON_THE_CPU = [SequentialExecutor(), ThreadExecutor()]
 
 
@@ -80,7 +79,6 @@ def test_two_threads_are_at_work_at_once() -> None:
 
 
 @pytest.mark.gpu
-@CUDA
 def test_streams_equal_branches_in_turn() -> None:
     model = make_patched().cuda()
     executor = StreamExecutor()

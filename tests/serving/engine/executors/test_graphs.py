@@ -14,8 +14,6 @@ from serving.engine.executors.graphs import GraphExecutor, graph_sizes
 from serving.engine.executors.in_turn import SequentialExecutor
 from tests.serving.samples import make_patched, random_images
 
-CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-
 
 @pytest.mark.parametrize(
     ("batch_size", "sizes"),
@@ -34,7 +32,6 @@ def test_sizes_are_powers_of_two_that_hold_the_largest_batch(
 
 
 @pytest.mark.gpu
-@CUDA
 def test_graphs_equal_branches_in_turn_at_every_size() -> None:
     model = make_patched().cuda().eval()
     executor = GraphExecutor(batch_size=16)
@@ -53,7 +50,6 @@ def test_graphs_equal_branches_in_turn_at_every_size() -> None:
 
 
 @pytest.mark.gpu
-@CUDA
 def test_branches_take_different_rows_and_their_answers_stay() -> None:
     model = make_patched().cuda().eval()
     executor = GraphExecutor(batch_size=8)
@@ -70,7 +66,6 @@ def test_branches_take_different_rows_and_their_answers_stay() -> None:
 
 
 @pytest.mark.gpu
-@CUDA
 def test_others_answer_while_graphs_are_captured() -> None:
     model, other = make_patched().cuda().eval(), make_patched().cuda().eval()
     executor = GraphExecutor(batch_size=8)
@@ -119,7 +114,6 @@ class AcrossRows(torch.nn.Module):
 
 
 @pytest.mark.gpu
-@CUDA
 @pytest.mark.parametrize("branch", [ToTheHost(), AcrossRows()])
 def test_what_a_graph_would_spoil_runs_without_one(
     branch: ToTheHost | AcrossRows, caplog: pytest.LogCaptureFixture
@@ -134,7 +128,6 @@ def test_what_a_graph_would_spoil_runs_without_one(
 
 
 @pytest.mark.gpu
-@CUDA
 def test_graphs_go_with_their_branches() -> None:
     executor = GraphExecutor(batch_size=64)
 
