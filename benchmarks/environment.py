@@ -6,15 +6,18 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 
-def environment(device: str = "cpu") -> dict[str, Any]:
-    """Processor, GPU, cores, threads, versions and commit, as JSON values.
+def environment(device: str = "cpu", *, packages: Sequence[str] = ()) -> dict[str, Any]:
+    """Processor, GPU, cores, threads, versions, system and commit, as JSON values.
 
     Args:
         device: ``cpu`` or ``cuda``.
+        packages: whose versions matter, too.
     """
     import numpy as np
     import torch
@@ -28,6 +31,8 @@ def environment(device: str = "cpu") -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
+        **{name: version(name) for name in packages},
+        "system": platform.platform(),
         "commit": _commit(),
     }
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,10 @@ class Cores:
     def are_shared(self) -> bool:
         """Whether the generator takes time from the service: figures are then too low."""
         return self.service == self.load
+
+    def as_json(self) -> dict[str, Any]:
+        """Both, and whether they are one."""
+        return asdict(self) | {"shared": self.are_shared}
 
 
 def choose_cores() -> Cores:

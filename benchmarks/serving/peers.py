@@ -19,6 +19,9 @@ from serving.errors import LaunchError
 from serving.launch import HOST, free_port, running_service, stop
 from serving.settings import Settings
 
+PACKAGES = ("bentoml", "mlflow", "uvicorn")
+"""What servers are made of: their versions stand beside the figures."""
+
 _START_SECONDS = 180.0
 _POLL_SECONDS = 0.05
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from benchmarks.serving.generator import LoadGenerator
 from benchmarks.serving.orders import ClosedLoop
 from benchmarks.serving.own_times import run_own_times
 from benchmarks.serving.payloads import Payload, file_payloads, mlflow_payloads, v2_payloads
-from benchmarks.serving.peers import Peer, mlflow_server, patchbay_service, trivial_server
+from benchmarks.serving.peers import PACKAGES, Peer, mlflow_server, patchbay_service, trivial_server
 from benchmarks.serving.rounds import Rounds, fastest, run_rounds
 from benchmarks.serving.rows import row
 from benchmarks.serving.settings import ServingBenchSettings
@@ -116,10 +114,8 @@ def measure_serving(
     return found | {
         "subject": subject.facts(),
         "settings": settings.model_dump(mode="json"),
-        "cores": asdict(cores) | {"shared": cores.are_shared},
-        "environment": environment()
-        | {name: version(name) for name in ("bentoml", "mlflow", "uvicorn")}
-        | {"system": platform.platform()},
+        "cores": cores.as_json(),
+        "environment": environment(packages=PACKAGES),
     }
 
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-import platform
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from benchmarks.environment import environment
 from benchmarks.serving.answers import OK
 from benchmarks.serving.asking import Asking, ask
-from benchmarks.serving.cores import Cores, choose_cores
+from benchmarks.serving.cores import choose_cores
 from benchmarks.serving.generator import LoadGenerator
 from benchmarks.serving.orders import ClosedLoop, OpenLoop
-from benchmarks.serving.peers import Peer, patchbay_service
+from benchmarks.serving.peers import PACKAGES, patchbay_service
 from benchmarks.serving.quantiles import quantile
 from benchmarks.serving.rows import Measured, row
 from benchmarks.soak.changes import Changes, Happened
@@ -88,7 +85,9 @@ def soak(
         "memory": held,
         "verdicts": _verdicts(load, changes.happened, held["growth"]),
         "settings": settings.model_dump(mode="json") | {"poll_seconds": POLL_SECONDS},
-        **_measured_on(cores, peer),
+        "startup_seconds": peer.startup_seconds,
+        "cores": cores.as_json(),
+        "environment": environment(packages=PACKAGES),
     }
 
 
@@ -157,13 +156,3 @@ def _verdict(name: str, found: float | None, is_met: bool | None, aim: str) -> d
 def all_met(verdicts: Sequence[dict[str, Any]]) -> bool:
     """Whether no aim of a soak is missed."""
     return all(one["verdict"] != "missed" for one in verdicts)
-
-
-def _measured_on(cores: Cores, peer: Peer) -> dict[str, Any]:
-    return {
-        "startup_seconds": peer.startup_seconds,
-        "cores": asdict(cores) | {"shared": cores.are_shared},
-        "environment": environment()
-        | {name: version(name) for name in ("bentoml", "mlflow", "uvicorn")}
-        | {"system": platform.platform()},
-    }
