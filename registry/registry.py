@@ -97,6 +97,11 @@ class Registry:
         """The store's address, as ``mlflow ui --backend-store-uri`` takes it."""
         return self._store.tracking_uri
 
+    @property
+    def is_current(self) -> bool:
+        """Whether it still is what `open` would open: its database may be deleted or replaced."""
+        return self._store.is_current
+
     @wrapped_errors("the registry")
     def versions(self, kind: Kind | None = None) -> list[Version]:
         """Every registered version, of one kind if that is given, by name and version."""

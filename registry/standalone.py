@@ -53,6 +53,11 @@ class Archive:
         """The version that it was made for; the others are what that one needs."""
         return self._versions[-1]
 
+    @property
+    def is_current(self) -> bool:
+        """An archive stands for what it held when it was opened."""
+        return True
+
     def versions(self) -> list[Version]:
         """Every version, by name and number; without dates, aliases and runs, as none are kept."""
         return sorted(self._versions, key=lambda one: (one.name, one.version))

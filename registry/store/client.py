@@ -16,7 +16,14 @@ from typing import Any
 
 from registry.errors import RegistryError, StoreError
 from registry.steps import StepCallback, ignore_step
-from registry.store.home import creation_lock, global_address_lock, locate, require_no_models
+from registry.store.home import (
+    Location,
+    creation_lock,
+    file_identity,
+    global_address_lock,
+    locate,
+    require_no_models,
+)
 from registry.store.patience import PatientClient
 
 _EXPERIMENT = "patchbay"
@@ -33,6 +40,7 @@ _PAGE = 1000
 _MAX_PAGES = 1000
 _SQL = re.compile(r" \[SQL: .*?\](?: \[parameters: .*?\])?(?= \(Background on|$)")
 _BACKGROUND = re.compile(r" \(Background on this error at: [^)]*\)")
+_connected: dict[str, tuple[int, int] | None] = {}  # tracking URI to the database's file
 _PASSWORD = re.compile(r"//[^\s/@]*:[^\s/@]*@")
 
 
@@ -46,6 +54,7 @@ class Store:
         experiment_id: where runs and models are logged.
         home: the embedded store's folder; None for a server.
         on_step: told of each step of registering and of moving an alias.
+        database: which file was opened, by device and inode; None for a server.
     """
 
     client: Any
@@ -53,11 +62,21 @@ class Store:
     experiment_id: str
     home: Path | None
     on_step: StepCallback = ignore_step
+    database: tuple[int, int] | None = None
 
     @property
     def is_remote(self) -> bool:
         """Whether requests to it go over HTTP."""
         return is_http(self.tracking_uri)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the file that was opened is the one that is there now; always so of a server.
+
+        A connection to a file that was deleted, or replaced by a copy, goes on without a word.
+        """
+        location = Location(self.tracking_uri, self.home)
+        return location.database is None or file_identity(location.database) == self.database
 
 
 def is_http(address: str) -> bool:
@@ -91,9 +110,10 @@ def open_store(
         if location.database is not None and not _has_content(location.database):
             require_no_models(location.database)
             _create_database(location.database)
+        database = None if location.database is None else _connected_to(location)
         client = _client(location.tracking_uri)
         experiment_id = _experiment(client, location.artifact_uri)
-    return Store(client, location.tracking_uri, experiment_id, location.home, on_step)
+    return Store(client, location.tracking_uri, experiment_id, location.home, on_step, database)
 
 
 @contextmanager
@@ -205,6 +225,20 @@ def _create_database(database: Path) -> None:
     store = tables.SqlAlchemyStore(f"sqlite:///{unfinished}", artifacts)
     store.engine.dispose()
     unfinished.rename(database)
+
+
+def _connected_to(location: Location) -> tuple[int, int] | None:
+    """The file that connections lead to from now on; those that led to another are closed."""
+    assert location.database is not None
+    found = file_identity(location.database)
+    if _connected.setdefault(location.tracking_uri, found) != found:
+        _connected[location.tracking_uri] = found
+        for kind in ("tracking", "model_registry"):  # MLflow keeps an engine an address of each
+            stores = import_module(f"mlflow.store.{kind}.sqlalchemy_store").SqlAlchemyStore
+            engine = stores._engine_map.get(location.tracking_uri)
+            if engine is not None:
+                engine.dispose()
+    return found
 
 
 def _client(tracking_uri: str) -> Any:

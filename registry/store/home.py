@@ -71,6 +71,15 @@ def locate(home: Path | str | None = None) -> Location:
     return Location(f"sqlite:///{folder}/mlflow.db", folder)
 
 
+def file_identity(path: Path) -> tuple[int, int] | None:
+    """A file's device and inode; None if it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def require_no_models(database: Path) -> None:
     """Refuse to make a database anew where the files of models still are.
 

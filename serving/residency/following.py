@@ -96,14 +96,14 @@ class Follower:
         self._wake.set()
 
     def registry(self) -> Source:
-        """The registry or the archive, opened when it is first asked for.
+        """The registry or the archive, opened when it is first asked for and when it was replaced.
 
         Raises:
             RegistryError: if it can't be opened.
         """
         from serving.residency.sources import open_source
 
-        if self._registry is None:
+        if self._registry is None or not self._registry.is_current:
             self._registry = open_source(self._state.settings.archive, self._home)
         return self._registry
 

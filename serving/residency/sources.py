@@ -15,6 +15,11 @@ from registry.version import Version
 class Source(Protocol):
     """What serving asks of a registry."""
 
+    @property
+    def is_current(self) -> bool:
+        """Whether opening it anew would give the same."""
+        ...
+
     def versions(self) -> list[Version]:
         """All that there are, by name and number."""
         ...

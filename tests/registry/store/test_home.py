@@ -202,3 +202,21 @@ def test_a_copy_of_a_home_takes_new_versions(tmp_path: Path) -> None:
     second = registry.add_classifier(make_trained("first", seed=1))
     assert registry.check(clear=False).broken == ()
     assert registry.load(second).version.version == 2
+
+
+def test_a_database_that_was_replaced_is_opened_and_not_the_one_that_is_gone(
+    tmp_path: Path,
+) -> None:
+    home, backup = tmp_path / "home", tmp_path / "backup"
+    registry = Registry.open(home)
+    registry.add_classifier(make_trained("first"))
+    shutil.copytree(home, backup)
+    registry.add_classifier(make_trained("second"))
+    assert registry.is_current
+    (home / "mlflow.db").unlink()
+    assert not registry.is_current
+    shutil.copy(backup / "mlflow.db", home)
+    assert not registry.is_current
+    found = Registry.open(home)
+    assert found.is_current
+    assert [one.name for one in found.versions()] == ["first"]

@@ -9,10 +9,11 @@ from time import sleep
 import httpx
 import pytest
 
+from registry.registry import Registry
 from serving.errors import LaunchError
 from serving.launch import running_service
 from serving.settings import Settings
-from tests.serving.traffic import Traffic, answers_offline
+from tests.serving.traffic import Traffic, answers_offline, serving, wait_for
 from tests.serving.unlucky.conftest import POLL_SECONDS, ready
 
 pytestmark = pytest.mark.slow
@@ -39,9 +40,28 @@ def test_a_deleted_registry_is_not_missed_while_the_service_runs(settings: Setti
         assert answer is not None
         assert answer.json()["model"]["uri"] == "models:/served/2"
         traffic.wait_for_answers(50)
+        assert "the registry can't be reached" in service.log_tail(200)
     traffic.require_faultless()
     assert set(traffic.answers) == {"models:/served/2"}
     assert not (home / "mlflow.db").exists()  # nobody made an empty one
+
+
+def test_a_registry_that_is_put_back_is_followed_again(settings: Settings, tmp_path: Path) -> None:
+    """From a backup, as another file than the one that the service has open."""
+    home = settings.home
+    assert home is not None
+    backup = tmp_path / "backup"
+    shutil.copytree(home, backup)
+    with running_service(settings) as service:
+        assert serving(service) == "models:/served/2"
+        shutil.rmtree(home)
+        sleep(3 * POLL_SECONDS)
+        shutil.copytree(backup, home)
+        Registry.open(home).aliases.promote("models:/served/1", "champion")
+        wait_for(service, "models:/served/1")
+        (home / "mlflow.db").unlink()
+        shutil.copy(backup / "mlflow.db", home)
+        wait_for(service, "models:/served/2")
 
 
 @pytest.mark.parametrize("what", ["the database", "all of it"])
