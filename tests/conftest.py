@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -13,6 +14,10 @@ torch.set_num_threads(1)
 
 # As the service has it: cuDNN's convolutions would round to 10 bits unasked.
 torch.backends.cudnn.allow_tf32 = False
+
+# A shell lets what it starts in the background ignore Ctrl-C, and so would what the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run: what fails here fails everywhere.
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
