@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from asyncio import TimerHandle, Transport
+from collections.abc import Callable
+from typing import Any, ClassVar
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.responses import Response
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 MAX_HEAD_BYTES = 64 * 1024
 """Of a request line and headers, as uvicorn has it with h11; the piece that they arrive in, of up
@@ -25,6 +32,10 @@ class BoundedConnection(HttpToolsProtocol):
     himself. An answer that is not fetched would be held for ever, also past the end of its
     connection, which waits for it.
     """
+
+    door: ClassVar[Callable[[Any, Any], Any] | None] = None
+    """Who answers a request, by its ASGI scope and the application: an application, or a response
+    that is there already. The application if None."""
 
     _is_in_head = False
     _head_bytes = 0
@@ -65,6 +76,30 @@ class BoundedConnection(HttpToolsProtocol):
         """The request's body is next."""
         self._is_in_head = False
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        door = type(self).door
+        answer = app if door is None else door(cycle.scope, app)
+        if isinstance(answer, Response):
+            self._answer_at_once(cycle, answer)
+        else:
+            super()._start_asgi_task(cycle, answer)
+
+    def _answer_at_once(self, cycle: RequestResponseCycle, answer: Response) -> None:
+        """Send a response, as a task of an application would, whatever comes of the body."""
+        head = [STATUS_LINE[answer.status_code]]
+        for name, value in (*self.server_state.default_headers, *answer.raw_headers):
+            head += (name, b": ", value, b"\r\n")
+        if not cycle.keep_alive:
+            head.append(b"connection: close\r\n")
+        self.transport.write(b"".join((*head, b"\r\n", answer.body)))
+        cycle.response_started = cycle.response_complete = True
+        if not cycle.keep_alive:
+            self.transport.close()
+        if self.pipeline:  # which may be long, and would be gone through within itself
+            self.loop.call_soon(cycle.on_response)
+        else:
+            cycle.on_response()
 
     def data_received(self, data: bytes) -> None:
         """Bytes have arrived; those that all belong to one head count."""

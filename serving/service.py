@@ -14,14 +14,18 @@ os.environ.setdefault("PROMETHEUS_DISABLE_CREATED_SERIES", "True")  # twice the 
 os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
 
 import bentoml
+from bentoml._internal.configuration.containers import BentoMLContainer
 from uvicorn.config import HTTP_PROTOCOLS
 
 from serving.carried import with_carried
+from serving.connection import BoundedConnection
 from serving.errors import SettingsError
 from serving.logs import configure_logging
 from serving.residency.starting import start_following
 from serving.residency.state import LOADING, ServiceState
-from serving.routes.app import create_app
+from serving.routes.app import create_app, image_routes
+from serving.routes.door import Door
+from serving.routes.intake import Intake
 from serving.routes.odd_paths import OddPaths
 from serving.routes.readiness import Readiness
 from serving.settings import Settings
@@ -42,6 +46,7 @@ HTTP_PROTOCOLS["auto"] = "serving.connection:BoundedConnection"
 
 state = state_from_environment()
 telemetry = Telemetry()
+intake = Intake(state, telemetry)
 
 
 class Patchbay:
@@ -52,6 +57,9 @@ class Patchbay:
         """Begin to load the model; ``/readyz`` says when it is there."""
         configure_logging(state.settings.log_level)
         end_without_supervisor()
+        # Where it is told to answer other sites' pages, BentoML adds to every answer.
+        if not BentoMLContainer.http.cors.enabled.get():
+            BoundedConnection.door = Door(intake, image_routes(intake))
         if state.code == LOADING:
             start_following(state, telemetry)
 
@@ -79,4 +87,4 @@ PatchbayService.add_asgi_middleware(OddPaths)
 
 # A bound method rather than the application: BentoML looks into an application for its routes
 # and answers all others by itself, with a page of its own at / among them.
-PatchbayService.mount_asgi_app(create_app(state, telemetry).__call__, path="/", name="patchbay")
+PatchbayService.mount_asgi_app(create_app(intake).__call__, path="/", name="patchbay")

@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ MAGIC = b"\x93NUMPY"
 
 # A header of an image array takes 128 bytes; numpy's own limit is 10,000.
 _MAX_HEADER_BYTES = 1024
+
+_REMEMBERED_BYTES = 256
+"""Of the headers that are remembered, which there may be 256 of."""
 
 _ATTEMPTS = 20
 
@@ -98,6 +102,21 @@ def npy_layout(head: bytes, size: int, *, body: bytes = b"", many: bool = False)
 
 
 def _header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Shape, order, dtype and where the values begin."""
+    # Of version 1.0 two bytes say how long the header is, after eight that say what it is.
+    length = 10 + int.from_bytes(head[8:10], "little")
+    if head[6:8] == b"\x01\x00" and length <= min(len(head), _REMEMBERED_BYTES):
+        return _remembered_header(head[:length])
+    return _parsed_header(head)
+
+
+@lru_cache(maxsize=256)
+def _remembered_header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """What `_parsed_header` gives; clients send the same header with every image."""
+    return _parsed_header(head)
+
+
+def _parsed_header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
     for attempt in range(_ATTEMPTS):
         try:
             shape, fortran_order, dtype, start = _read_header(io.BytesIO(head))

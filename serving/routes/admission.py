@@ -26,6 +26,15 @@ class Admission:
         self.images = 0
         self.size_bytes = 0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether another request would not be let in now."""
+        return self.images >= self.max_images
+
+    def busy(self) -> BusyError:
+        """Why somebody is not let in."""
+        return BusyError(f"{self.images} images are waiting already; ask again soon")
+
     def admit(self) -> Admitted:
         """Let a request in, of which nothing is known yet but that it has an image.
 
@@ -59,7 +68,7 @@ class Admitted:
         admission, more = self._admission, images - self.images
         is_alone = admission.images == self.images
         if admission.images + more > admission.max_images and not is_alone:
-            raise BusyError(f"{admission.images} images are waiting already; ask again soon")
+            raise admission.busy()
         self.images += more
         admission.images += more
 

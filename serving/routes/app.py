@@ -10,18 +10,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from serving.residency.state import ServiceState
+from serving.routes.door import ImageRoute
 from serving.routes.intake import Intake
 from serving.routes.odd_paths import no_route
 from serving.routes.openapi import openapi_route
 from serving.routes.page import Page
 from serving.routes.predict import Predict
 from serving.routes.repository import repository_routes
-from serving.routes.responses import error_answer, json_answer
+from serving.routes.responses import error_answer, json_answer, refusal
 from serving.routes.status import Status
-from serving.routes.v2 import v2_routes
+from serving.routes.v2 import error_answer as v2_error
+from serving.routes.v2 import infer_routes, v2_routes
 from serving.sample_images import read_samples
-from serving.telemetry import Telemetry
 from serving.v2.messages import ErrorMessage
 
 _ROUTES = {
@@ -38,19 +38,13 @@ _ROUTES = {
 }
 
 
-def create_app(state: ServiceState, telemetry: Telemetry) -> Starlette:
+def create_app(intake: Intake) -> Starlette:
     """The application that the service mounts at /.
 
     Args:
-        state: where the engine is found, once there is one.
-        telemetry: what is counted.
+        intake: what requests with images go through.
     """
-    intake = Intake(state, telemetry)
-    predict = Predict(intake)
-
-    async def handle_predict(request: Request) -> Response:
-        return await predict(request)
-
+    state, telemetry = intake.state, intake.telemetry
     index = {"service": "patchbay", "routes": _ROUTES}
     page = Page(index, read_samples(state.settings.samples))
 
@@ -60,7 +54,7 @@ def create_app(state: ServiceState, telemetry: Telemetry) -> Starlette:
 
     app = Starlette(
         routes=[
-            Route("/predict", handle_predict, methods=["POST"]),
+            *(one.route for one in image_routes(intake)),
             *v2_routes(intake),
             *repository_routes(state),
             Route("/metrics", handle_metrics, methods=["GET"]),
@@ -72,6 +66,23 @@ def create_app(state: ServiceState, telemetry: Telemetry) -> Starlette:
     )
     app.router.redirect_slashes = False  # a redirect would go where the Host header says
     return app
+
+
+def image_routes(intake: Intake) -> list[ImageRoute]:
+    """The routes that images are sent to.
+
+    Args:
+        intake: what they go through.
+    """
+    predict = Predict(intake)
+
+    async def handle_predict(request: Request) -> Response:
+        return await predict(request)
+
+    return [
+        ImageRoute("predict", Route("/predict", handle_predict, methods=["POST"]), refusal),
+        *(ImageRoute("infer", route, v2_error) for route in infer_routes(intake)),
+    ]
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from serving.decoding.limits import ImageLimits
 from serving.errors import DeadlineError, InternalError, RequestError
@@ -107,7 +108,28 @@ class Intake:
             logger.exception("an error of our own", extra=with_fields(request_id=request_id))
             internal = InternalError("an error of the service's own; see its log")
             outcome, response = internal.code, error_answer(internal)
-        milliseconds = (perf_counter() - began) * 1000
+        return self._told(response, outcome, route, request_id, perf_counter() - began)
+
+    def refused(self, scope: Scope, route: str, error_answer: ErrorAnswer) -> Response | None:
+        """The answer to a request that there is no room for, if there is none.
+
+        Args:
+            scope: the request's.
+            route: as for `answered`.
+            error_answer: the same.
+        """
+        if not self.admission.is_full:
+            return None
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
+        request_id = name_request(None if given is None else given.decode("latin-1"))
+        error = self.admission.busy()
+        return self._told(error_answer(error), error.code, route, request_id, 0.0)
+
+    def _told(
+        self, response: Response, outcome: str, route: str, request_id: str, seconds: float
+    ) -> Response:
+        """A response that is counted and logged, with what its headers say of it."""
+        milliseconds = seconds * 1000
         self.telemetry.count_outcome(outcome, route)
         response.headers["Server-Timing"] = f"total;dur={milliseconds:.2f}"
         response.headers["X-Request-Id"] = request_id

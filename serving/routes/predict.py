@@ -9,13 +9,13 @@ from starlette.responses import Response
 
 from serving.decoding.arrays import MAGIC as NPY_MAGIC
 from serving.decoding.images import decode_images
-from serving.errors import NonFiniteScoresError, RequestError
+from serving.errors import NonFiniteScoresError
 from serving.protocol import ModelIdentity, PatchExplanation, Prediction, PredictResponse
 from serving.routes.admission import Admitted
 from serving.routes.body import split_files
 from serving.routes.intake import Intake, in_time
 from serving.routes.query import PredictQuery, chosen_patches, parse_query
-from serving.routes.responses import error_answer, json_answer
+from serving.routes.responses import json_answer, refusal
 
 if TYPE_CHECKING:  # torch takes seconds to import: /livez answers before it is there
     from serving.engine.answers import Answers
@@ -37,13 +37,12 @@ class Predict:
 
         async def work(admitted: Admitted) -> Response:
             query = parse_query(request.scope["query_string"].decode("latin-1"))
-            seconds = self._intake.state.settings.deadline_seconds
-            if query.timeout_ms is not None:
-                seconds = min(seconds, query.timeout_ms / 1000)
-            async with in_time(seconds):
+            if query.timeout_ms is None:  # the service's own deadline is kept anyhow
+                return await self._answer(request, query, admitted)
+            async with in_time(query.timeout_ms / 1000):
                 return await self._answer(request, query, admitted)
 
-        return await self._intake.answered(request, "predict", work, _error_answer)
+        return await self._intake.answered(request, "predict", work, refusal)
 
     async def _answer(self, request: Request, query: PredictQuery, admitted: Admitted) -> Response:
         intake = self._intake
@@ -91,10 +90,6 @@ def require_finite(answers: Answers, identity: ModelIdentity) -> None:
             f"the model {identity.uri} gives NaN or infinite scores for image "
             f"{int(answers.finite.argmin()) + 1}"
         )
-
-
-def _error_answer(error: RequestError) -> Response:
-    return error_answer(error.status, error.code, str(error), error.headers)
 
 
 def _prediction(engine: Engine, answers: Answers, row: int) -> Prediction:

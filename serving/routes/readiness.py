@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serving.errors import NotReadyError
 from serving.protocol import ReadyResponse
 from serving.residency.state import ServiceState
-from serving.routes.responses import error_answer, json_answer
+from serving.routes.responses import error_answer, json_answer, refusal
 
 
 class Readiness:
@@ -36,7 +36,7 @@ class Readiness:
         try:
             active = self.state.require_active()
         except NotReadyError as error:
-            return error_answer(error.status, error.code, str(error), error.headers)
+            return refusal(error)
         return json_answer(
             ReadyResponse(ready=True, model=active.identity, from_cache=active.from_cache)
         )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from serving.errors import RequestError
 from serving.protocol import ErrorDetail, ErrorResponse
 
 
@@ -39,3 +40,8 @@ def error_answer(
     """The JSON that every error of ours is answered with."""
     error = ErrorResponse(error=ErrorDetail(code=code, message=message))
     return json_answer(error, status=status, headers=headers)
+
+
+def refusal(error: RequestError) -> Response:
+    """An error of `serving.errors`, with its code, in patchbay's own words."""
+    return error_answer(error.status, error.code, str(error), error.headers)

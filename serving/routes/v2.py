@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # torch takes seconds to import: /livez answers before it is 
     from serving.engine.prepared import Image
     from serving.residency.served import ServedModel
 
+_MODEL = ("/v2/models/{name}", "/v2/models/{name}/versions/{version}")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
@@ -48,24 +49,33 @@ def error_answer(error: RequestError) -> Response:
 
 
 def v2_routes(intake: Intake) -> list[Route]:
-    """The protocol's routes.
+    """The protocol's routes, but for those that images are sent to.
 
     Args:
-        intake: what inference requests go through.
+        intake: whose models they tell of.
     """
-    health, models, infer = Health(intake.state), Models(intake.state), Infer(intake)
+    health, models = Health(intake.state), Models(intake.state)
     routes = [
         Route("/v2", health.server, methods=["GET"]),
         Route("/v2/health/live", health.live, methods=["GET"]),
         Route("/v2/health/ready", health.ready, methods=["GET"]),
     ]
-    for path in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
+    for path in _MODEL:
         routes += [
             Route(path, models.metadata, methods=["GET"]),
             Route(f"{path}/ready", models.ready, methods=["GET"]),
-            Route(f"{path}/infer", infer.handle, methods=["POST"]),
         ]
     return routes
+
+
+def infer_routes(intake: Intake) -> list[Route]:
+    """The protocol's routes that images are sent to.
+
+    Args:
+        intake: what their requests go through.
+    """
+    infer = Infer(intake)
+    return [Route(f"{path}/infer", infer.handle, methods=["POST"]) for path in _MODEL]
 
 
 class Health:
@@ -152,10 +162,9 @@ class Infer:
             with self._lease(request) as served:
                 body = await self._intake.read(request, admitted)
                 asked = await self._parsed(request, body)
-                seconds = self._intake.state.settings.deadline_seconds
-                if asked.timeout_us is not None:
-                    seconds = min(seconds, asked.timeout_us / 1e6)
-                async with in_time(seconds):
+                if asked.timeout_us is None:  # the service's own deadline is kept anyhow
+                    return await self._answer(served, asked, admitted, len(body))
+                async with in_time(asked.timeout_us / 1e6):
                     return await self._answer(served, asked, admitted, len(body))
 
         return await self._intake.answered(request, "infer", work, error_answer)

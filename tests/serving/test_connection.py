@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from starlette.responses import Response
 
 from serving import connection
 from serving.connection import BoundedConnection
@@ -126,3 +127,81 @@ def fetched(client: socket.socket, *, pause_seconds: float = 0.0) -> int:
             return found
         found += len(piece)
         sleep(pause_seconds)
+
+
+def body(path: bytes, *more: bytes) -> bytes:
+    lines = [b"POST " + path + b" HTTP/1.1", b"Host: x", b"Content-Length: 100000", *more]
+    return b"\r\n".join([*lines, b"", bytes(100_000)])
+
+
+def answered(client: socket.socket, ends: bytes) -> bytes:
+    """What comes until there is such an end, or no more."""
+    found = b""
+    while not found.endswith(ends) and (more := client.recv(65536)):
+        found += more
+    return found
+
+
+@pytest.fixture
+def door(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What asks for /full is answered at once, for /other by another application."""
+
+    async def other(scope: Any, receive: Any, send: Any) -> None:
+        await send(
+            {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]}
+        )
+        await send({"type": "http.response.body", "body": b"other"})
+
+    def chosen(scope: Any, given: Any) -> Any:
+        full = Response("full", 503, {"Retry-After": "1"})
+        return {"/full": full, "/other": other}.get(scope["path"], given)
+
+    monkeypatch.setattr(BoundedConnection, "door", staticmethod(chosen))
+
+
+@pytest.mark.usefixtures("door")
+def test_the_door_chooses_who_answers_and_bodies_that_are_not_read_are_no_obstacle(
+    port: int,
+) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        for path in (b"/", b"/full", b"/full", b"/other", b"/full", b"/"):
+            client.sendall(body(path))
+            answer = {b"/full": b"full", b"/other": b"other"}.get(path, b"ok")
+            found = answered(client, answer)
+            assert found.endswith(answer)
+            if answer == b"full":
+                assert found.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+                assert b"\r\nretry-after: 1\r\n" in found
+                assert b"\r\ndate: " in found
+                assert b"connection: close" not in found
+
+
+@pytest.mark.usefixtures("door")
+def test_what_is_answered_at_once_stays_in_its_place_among_others(port: int) -> None:
+    """Sent all at once, as HTTP allows; thousands of them are answered, too."""
+    order = [b"/full", b"/slow", b"/full", b"/other", b"/full", b"/", b"/full"]
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(b"".join(b"GET " + one + b" HTTP/1.1\r\nHost: x\r\n\r\n" for one in order))
+        found = b""
+        while found.count(b"full") < 4:
+            found += client.recv(65536)
+        heads = [one.rpartition(b"\r\n\r\n")[2] for one in found.split(b"HTTP/1.1 ")[1:]]
+        assert heads == [b"full", b"ok", b"full", b"other", b"full", b"ok", b"full"]
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        many = 3000
+        first = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
+        client.sendall(first + b"GET /full HTTP/1.1\r\nHost: x\r\n\r\n" * many)
+        found = b""
+        while found.count(b"\r\n\r\nfull") < many:
+            more = client.recv(65536)
+            assert more
+            found += more
+
+
+@pytest.mark.usefixtures("door")
+def test_who_wants_the_connection_closed_has_it_closed(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(body(b"/full", b"Connection: close"))
+        found = answered(client, b"nothing")
+        assert found.endswith(b"full")
+        assert b"\r\nconnection: close\r\n" in found

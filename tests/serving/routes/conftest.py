@@ -12,6 +12,7 @@ import pytest
 from serving.engine.batcher import Batcher
 from serving.residency.state import ServiceState
 from serving.routes.app import create_app
+from serving.routes.intake import Intake
 from serving.settings import Settings
 from serving.telemetry import Telemetry
 from tests.serving.engine.test_batcher import Gate
@@ -30,7 +31,8 @@ class Service:
         self.state = ServiceState(settings)
         self.state.open(Batcher(report=self.telemetry.count_batch))
         self.state.residents.activate(make_served(executor=self.gate))
-        self.app = create_app(self.state, self.telemetry)
+        self.intake = Intake(self.state, self.telemetry)
+        self.app = create_app(self.intake)
 
     def client(self) -> httpx.AsyncClient:
         transport = httpx.ASGITransport(self.app)

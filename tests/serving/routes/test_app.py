@@ -12,6 +12,7 @@ from PIL import Image
 from serving.engine.batcher import Batcher
 from serving.residency.state import ServiceState
 from serving.routes.app import create_app
+from serving.routes.intake import Intake
 from serving.routes.readiness import Readiness
 from serving.settings import Settings
 from serving.telemetry import Telemetry
@@ -40,7 +41,7 @@ class Service:
         self.state = ServiceState(SETTINGS)
         self.telemetry = Telemetry()
         self.batcher = Batcher(max_images=4, report=self.telemetry.count_batch)
-        self.app = Readiness(create_app(self.state, self.telemetry), self.state)
+        self.app = Readiness(create_app(Intake(self.state, self.telemetry)), self.state)
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         async def ask() -> httpx.Response:

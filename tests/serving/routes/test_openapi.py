@@ -16,6 +16,7 @@ from tritonclient.http import InferRequestedOutput
 from serving.engine.batcher import Batcher
 from serving.residency.state import ServiceState
 from serving.routes.app import create_app
+from serving.routes.intake import Intake
 from serving.routes.openapi import OPERATIONS, openapi_document
 from serving.routes.readiness import Readiness
 from serving.settings import Settings
@@ -29,7 +30,7 @@ BENTOML_S = {("GET", "/livez"), ("GET", "/readyz")}
 
 
 def test_every_route_is_in_the_document_and_nothing_else() -> None:
-    app = create_app(ServiceState(Settings()), Telemetry())
+    app = create_app(Intake(ServiceState(Settings()), Telemetry()))
     mounted = {
         (method, route.path)
         for route in app.routes
@@ -91,7 +92,7 @@ def make_app() -> Any:
     state, telemetry = ServiceState(Settings(deadline_seconds=20)), Telemetry()
     state.open(Batcher())
     state.residents.activate(make_served())
-    return Readiness(create_app(state, telemetry), state)
+    return Readiness(create_app(Intake(state, telemetry)), state)
 
 
 schema = schemathesis.openapi.from_asgi("/openapi.json", make_app()).exclude(path="/livez")
