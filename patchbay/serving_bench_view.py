@@ -66,19 +66,23 @@ def _show_comparisons(found: Found) -> None:
 
 
 def _say_overload(overload: Found) -> None:
-    refused = (
-        f"{overload['refused']} refused (p99 {overload['refused_answer_p99_ms']:,.0f} ms from when "
-        f"they were sent, {overload['refused_p99_ms']:,.0f} from when they were due)"
-        if overload["refused"]
-        else "none refused"
-    )
+    goodput, refused = overload["goodput_share_of_peak"], overload["refused_answer_p99_ms"]
     recovery = overload["recovery_seconds"]
     say(
         f"overload: {overload['offered_per_second']:,.0f} requests/s offered, "
-        f"{overload['goodput_per_second']:,.1f} answered "
-        f"({overload['goodput_share_of_peak']:.2f} of the peak), {refused}; "
+        f"{overload['goodput_per_second']:,.1f} answered, "
+        f"{_interval(goodput)} of the peak (at least {goodput['aim']:g}: {goodput['verdict']}); "
         + ("not recovered" if recovery is None else f"recovered after {recovery:g} s")
     )
+    if refused is not None:
+        say(
+            f"{overload['refused']:,} were refused, 99 of 100 within {_interval(refused)} ms "
+            f"(at most {refused['aim']:g}: {refused['verdict']})"
+        )
+
+
+def _interval(found: Found) -> str:
+    return f"{found['median']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
 
 
 def _verdict(one: Found) -> str:

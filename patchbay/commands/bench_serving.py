@@ -57,7 +57,7 @@ def serving(
     A quarter-width SimCNN with one class module, both with random weights, is registered in a
     temporary home and served on one core; the load comes from another. It is asked for patched
     answers, for the weak model's alone, with more requests than it can answer, and beside
-    MLflow's own server of the same model. Takes nine minutes.
+    MLflow's own server of the same model. Takes ten minutes.
     """
     if not all(name.isdecimal() and 1 <= int(name) <= 1024 for name in clients):
         raise click.BadParameter("expected numbers from 1 to 1024", param_hint="--clients")
