@@ -17,7 +17,8 @@ from modularizer.classifier import predict
 from registry.registry import Registry
 from serving.client import PredictClient, npy_bytes, png_bytes
 from serving.errors import ClientError
-from serving.launch import RunningService
+from serving.launch import RunningService, running_service
+from serving.settings import Settings
 from tests.serving.samples import random_images
 
 
@@ -214,3 +215,24 @@ def test_answers_to_many_at_once_are_each_one_s_own(service: RunningService) -> 
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_where_bentoml_is_told_of_other_sites_their_pages_hear_answers(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "bentoml.yaml"
+    config.write_text(
+        "services:\n  patchbay:\n    http:\n      cors:\n        enabled: true\n"
+        "        access_control_allow_origins: ['https://example.org']\n"
+    )
+    monkeypatch.setenv("BENTOML_CONFIG", str(config))
+    settings = Settings(model_uri="models:/served@champion", home=home, device="cpu")
+    with running_service(settings) as service:
+        response = httpx.post(
+            f"{service.url}/predict",
+            content=npy_bytes(random_images(8, 8, 1)),
+            headers={"Origin": "https://example.org"},
+            trust_env=False,
+        )
+    assert response.status_code == 200
+    assert response.headers["access-control-allow-origin"] == "https://example.org"
