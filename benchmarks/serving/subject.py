@@ -15,19 +15,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.networks import random_classifier, random_module
 from benchmarks.serving.pictures import smooth_noise
-from modularizer.analysis.plan import SlicingPlan
-from modularizer.analysis.tracing import slicing_plan
-from modularizer.architectures.catalogue import build_network
 from modularizer.architectures.spec import ArchitectureSpec
 from modularizer.assembly.calibration import Calibration
 from modularizer.assembly.calibrations.minmax import MinMaxCalibration
 from modularizer.assembly.class_module import ClassModule
-from modularizer.assembly.decode import decode
 from modularizer.assembly.patched import PatchedClassifier
 from modularizer.classifier import Classifier, predict
 from modularizer.cost import count_cost
-from modularizer.preprocessing import Preprocessing
 from modularizer.records import (
     AppliedPatch,
     DecomposedClass,
@@ -56,6 +52,11 @@ class SubjectSize:
     side: int
     photo: tuple[int, int]
     pictures: int = 16
+
+    def classifier(self, seed: int) -> Classifier:
+        """A SimCNN of this size with random weights."""
+        architecture = ArchitectureSpec(name="simcnn", arguments=self.arguments)
+        return random_classifier(architecture, side=self.side, seed=seed)
 
 
 QUARTER = SubjectSize(
@@ -119,7 +120,7 @@ def register_subject(
         kept_share: share of the strong network's kernels in the class module, about.
         seed: of weights, mask and pictures.
     """
-    weak, strong = random_classifier(size, seed), random_classifier(size, seed + 1)
+    weak, strong = size.classifier(seed), size.classifier(seed + 1)
     candidates = np.stack(
         [smooth_noise(size.side, size.side, seed=seed + n) for n in range(_CANDIDATES)]
     )
@@ -140,57 +141,6 @@ def register_subject(
         seeds=tuple(seed + int(number) for number in chosen),
         kernels_kept=float(module.kept.float().mean()),
     )
-
-
-def random_classifier(size: SubjectSize, seed: int) -> Classifier:
-    """A SimCNN with random weights, for classes called ``class 0`` and so on."""
-    spec = ArchitectureSpec(name="simcnn", arguments=size.arguments)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = build_network(spec).eval()
-    return Classifier(
-        network,
-        architecture=spec,
-        preprocessing=Preprocessing(
-            size=(size.side, size.side), channels=3, mean=(0.5,) * 3, std=(0.25,) * 3
-        ),
-        class_names=tuple(f"class {number}" for number in range(size.arguments["num_classes"])),
-    ).eval()
-
-
-def random_module(
-    strong: Classifier, output: int, *, kept_share: float = 0.6, seed: int = 0
-) -> ClassModule:
-    """A class module of a classifier, by a random mask.
-
-    Args:
-        strong: which.
-        output: the class's place.
-        kept_share: of the kernels, about.
-        seed: of the mask.
-    """
-    preprocessing = strong.preprocessing
-    plan = slicing_plan(strong.network, (preprocessing.channels, *preprocessing.size))
-    kept = _random_mask(plan, kept_share, seed)
-    return ClassModule(
-        decode(strong.network, plan, kept, output=output),
-        architecture=strong.architecture,
-        kept=kept,
-        output=output,
-        class_name=strong.class_names[output],
-        preprocessing=preprocessing,
-    )
-
-
-def _random_mask(plan: SlicingPlan, kept_share: float, seed: int) -> torch.Tensor:
-    """Which channels stay: a random share of each segment, at least one."""
-    generator = torch.Generator().manual_seed(seed)
-    kept = torch.zeros(plan.channels, dtype=torch.bool)
-    for segment in plan.segments:
-        stays = max(1, round(len(segment) * kept_share))
-        order = torch.randperm(len(segment), generator=generator)[:stays]
-        kept[segment.start + order] = True
-    return kept
 
 
 def raw_scores(module: ClassModule, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.networks import random_module
 from benchmarks.serving.answers import told_by
 from benchmarks.serving.orders import Exchange
 from benchmarks.serving.payloads import FILES, Payload
@@ -16,8 +17,6 @@ from benchmarks.serving.subject import (
     SubjectSize,
     clear_cases,
     made_of_nothing,
-    random_classifier,
-    random_module,
     raw_scores,
     register_parts,
 )
@@ -54,7 +53,7 @@ def register_versions(registry: Registry, size: SubjectSize, *, seed: int = 0) -
         size: of networks and pictures.
         seed: of weights, masks and pictures.
     """
-    weak, strong = random_classifier(size, seed), random_classifier(size, seed + 1)
+    weak, strong = size.classifier(seed), size.classifier(seed + 1)
     pictures = np.stack(
         [smooth_noise(size.side, size.side, seed=seed + n) for n in range(size.pictures)]
     )

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import click
 
+from patchbay.commands.bench_inference import inference
 from patchbay.commands.bench_paper import paper
 from patchbay.commands.bench_search import search
 from patchbay.commands.bench_serving import serving
 from patchbay.commands.bench_soak import soak
 
 
-@click.group(short_help="Measure the search and the service, and repeat the paper's experiment.")
+@click.group(short_help="Measure the search, networks, the service; repeat the paper's experiment.")
 def bench() -> None:
-    """Measure: the search, how much better patches make weak models, the service."""
+    """Measure: the search, what patches bring and what they cost, the service."""
 
 
 bench.add_command(search)
 bench.add_command(paper)
+bench.add_command(inference)
 bench.add_command(serving)
 bench.add_command(soak)

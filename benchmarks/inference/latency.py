@@ -1,0 +1,124 @@
+"""How long each row takes at a batch size: in turns, so that drift favours none."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.inference.contenders import Contender
+from benchmarks.serving.verdicts import Estimate, estimate
+
+Key = tuple[str, str]
+
+_BRANCH_REPEATS = 20
+
+
+@dataclass(frozen=True)
+class Latencies:
+    """What was measured at one batch size.
+
+    Attributes:
+        batch: images at once.
+        ms: for each row one value a round: device events on a GPU, the clock on a CPU.
+        clock_ms: the same by the clock, from the call until the device is done.
+        branch_ms: for each row the median of each network's own time, while all of them run.
+    """
+
+    batch: int
+    ms: dict[Key, list[float]]
+    clock_ms: dict[Key, list[float]]
+    branch_ms: dict[Key, list[float]]
+
+    def ratio(self, key: Key, *others: Key) -> Estimate:
+        """Of a row's time to the sum of others', within each round."""
+        return estimate(
+            [
+                one / sum(rest)
+                for one, *rest in zip(
+                    self.ms[key], *(self.ms[other] for other in others), strict=True
+                )
+            ]
+        )
+
+    def figures(self, key: Key) -> dict[str, Any]:
+        """Quantiles of a row's times, as JSON values."""
+        p50, p90, p99 = (float(one) for one in np.percentile(self.ms[key], (50, 90, 99)))
+        return {
+            "p50_ms": p50,
+            "p90_ms": p90,
+            "p99_ms": p99,
+            "lowest_ms": min(self.ms[key]),
+            "highest_ms": max(self.ms[key]),
+            "clock_p50_ms": float(np.median(self.clock_ms[key])),
+            "images_per_second": 1000 * self.batch / p50,
+            "branch_ms": self.branch_ms[key],
+            "repeats": len(self.ms[key]),
+        }
+
+
+def measure_latency(
+    contenders: Sequence[Contender], images: Tensor, *, repeats: int, seed: int
+) -> Latencies:
+    """Run every contender once a round, in another order each round.
+
+    Args:
+        contenders: warmed here.
+        images: prepared, on the device.
+        repeats: rounds.
+        seed: of the orders.
+    """
+    measure = _by_events if images.is_cuda else _by_the_clock
+    found = Latencies(len(images), {}, {}, {})
+    order, shuffle = list(contenders), random.Random(seed)
+    with torch.inference_mode():
+        for one in contenders:
+            one.warm(images)
+            found.branch_ms[one.row.key] = _branch_ms(one, images)
+            found.ms[one.row.key], found.clock_ms[one.row.key] = [], []
+        for _ in range(repeats):
+            shuffle.shuffle(order)
+            for one in order:
+                took, clock = measure(partial(one.run, images))
+                found.ms[one.row.key].append(took)
+                found.clock_ms[one.row.key].append(clock)
+    return found
+
+
+def _by_the_clock(run: Callable[[], Any]) -> tuple[float, float]:
+    began = perf_counter()
+    run()
+    took = 1000 * (perf_counter() - began)
+    return took, took
+
+
+def _by_events(run: Callable[[], Any]) -> tuple[float, float]:
+    """From an event before the first kernel to one after the last, on an idle device."""
+    torch.cuda.synchronize()
+    first = torch.cuda.Event(enable_timing=True)
+    last = torch.cuda.Event(enable_timing=True)
+    began = perf_counter()
+    first.record()
+    run()
+    last.record()
+    last.synchronize()
+    clock = 1000 * (perf_counter() - began)
+    return float(first.elapsed_time(last)), clock
+
+
+def _branch_ms(one: Contender, images: Tensor) -> list[float]:
+    taken: list[dict[int, float]] = []
+    for _ in range(_BRANCH_REPEATS):
+        times: dict[int, float] = {}
+        inputs = [images] * len(one.branches)
+        one.executor.run(one.branches, inputs, timed=times.__setitem__)
+        taken.append(times)
+    places = range(len(one.branches))
+    return [1000 * float(np.median([times[place] for times in taken])) for place in places]

@@ -1,0 +1,163 @@
+"""What was measured, as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+_COLOURS = {
+    "weak": "#343a40",
+    "patched": "#0b7285",
+    "patched_strong": "#e8590c",
+    "patched_8": "#7048e8",
+}
+_STACK = ("#343a40", "#0b7285", "#9aa5b1")
+_BELOW = (0.5, -0.16)
+_MIB = 2**20
+
+Row = Mapping[str, Any]
+
+
+def save_pictures(found: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Latency against batch with the ratio under it; memory; time by network.
+
+    Args:
+        found: what `benchmarks.inference.run.measure_inference` gives.
+        folder: where the PNGs go.
+    """
+    drawings = {"latency.png": _latency, "branches.png": _branches}
+    if any(row.get("process_bytes") is not None for row in found["rows"]):
+        drawings["memory.png"] = _memory
+    paths = []
+    for name, draw in drawings.items():
+        draw(found, folder / name)
+        paths.append(folder / name)
+    return paths
+
+
+def _figure(found: Mapping[str, Any], rows: int, height: float) -> tuple[Any, Any, list[str]]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = list(found["settings"])
+    figure = Figure(figsize=(5.5 * len(names), height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, len(names), squeeze=False, sharex="col")
+    return figure, axes, names
+
+
+def _own(found: Mapping[str, Any], architecture: str) -> tuple[list[Row], str]:
+    """The rows by the executor that the service uses, and its name."""
+    rows = [one for one in found["rows"] if one["architecture"] == architecture]
+    best = next(one["executor"] for one in rows if one["name"] == "weak")
+    return [one for one in rows if one["executor"] == best], best
+
+
+def _latency(found: Mapping[str, Any], path: Path) -> None:
+    figure, axes, names = _figure(found, 2, 6.4)
+    for column, architecture in enumerate(names):
+        above, below = axes[0][column], axes[1][column]
+        rows, best = _own(found, architecture)
+        for name, colour in _COLOURS.items():
+            line = [one for one in rows if one["name"] == name]
+            if not line:
+                continue
+            batches = [one["batch"] for one in line]
+            label = name.replace("patched_strong", "weak + whole strong").replace(
+                "patched_8", "weak + 8 modules"
+            )
+            above.plot(batches, [one["p50_ms"] for one in line], "o-", color=colour, label=label)
+            above.fill_between(
+                batches,
+                [one["lowest_ms"] for one in line],
+                [one["p99_ms"] for one in line],
+                color=colour,
+                alpha=0.12,
+                linewidth=0,
+            )
+            if name == "weak":
+                continue
+            ratios = [one["ratio_to_weak"] for one in line]
+            below.plot(batches, ratios, "o-", color=colour, label=label)
+            below.fill_between(
+                batches,
+                [one["ratio_low"] for one in line],
+                [one["ratio_high"] for one in line],
+                color=colour,
+                alpha=0.2,
+                linewidth=0,
+            )
+        above.set(xscale="log", yscale="log", ylabel="ms, median; lowest to p99")
+        above.set_title(f"{architecture}, {found['environment']['device']}, by {best}", fontsize=10)
+        above.legend(fontsize=8, frameon=False, ncols=2, loc="upper left")
+        low, high = above.get_ylim()
+        above.set_ylim(low, high * (high / low) ** 0.25)  # room for the legend
+        below.axhline(1, color=_COLOURS["weak"], linewidth=0.8)
+        below.set(
+            xscale="log", xlabel="images at once", ylabel="times the weak model's", ylim=(0, None)
+        )
+        ticks = sorted({one["batch"] for one in rows})
+        below.set_xticks(ticks, [str(one) for one in ticks])
+        below.minorticks_off()
+    figure.savefig(path, dpi=110)
+
+
+def _memory(found: Mapping[str, Any], path: Path) -> None:
+    figure, axes, names = _figure(found, 1, 4.4)
+    for column, architecture in enumerate(names):
+        axis = axes[0][column]
+        rows, _ = _own(found, architecture)
+        largest = max(one["batch"] for one in rows)
+        bars = [one for one in rows if one["batch"] == largest and one.get("process_bytes")]
+        labels = [one["name"].replace("_", " ") for one in bars]
+        bottom = [0.0] * len(bars)
+        for (label, sizes), colour in zip(_stacks(bars).items(), _STACK, strict=False):
+            axis.barh(labels, sizes, left=bottom, color=colour, label=label)
+            bottom = [one + size for one, size in zip(bottom, sizes, strict=True)]
+        axis.invert_yaxis()
+        axis.set(xlabel=f"MiB of the process, {largest} images at once")
+        axis.set_title(architecture, fontsize=10)
+        axis.legend(fontsize=8, frameon=False, ncols=3, loc="upper center", bbox_to_anchor=_BELOW)
+    figure.savefig(path, dpi=110)
+
+
+def _stacks(bars: Sequence[Row]) -> dict[str, list[float]]:
+    """What the process's memory is made of, one inside the other, in MiB."""
+    weights = [one["weight_bytes"] / _MIB for one in bars]
+    reserved = [(one.get("peak_reserved_bytes") or one["weight_bytes"]) / _MIB for one in bars]
+    process = [one["process_bytes"] / _MIB for one in bars]
+    between = [max(0.0, outer - inner) for outer, inner in zip(reserved, weights, strict=True)]
+    rest = [
+        max(0.0, outer - max(inner, w))
+        for outer, inner, w in zip(process, reserved, weights, strict=True)
+    ]
+    found = {"weights": weights}
+    if any(between):
+        found["else that torch reserved"] = between
+    return found | {"all else": rest}
+
+
+def _branches(found: Mapping[str, Any], path: Path) -> None:
+    """Each network's own time while all run, beside the time of all: less than the sum overlaps."""
+    figure, axes, names = _figure(found, 1, 4.0)
+    for column, architecture in enumerate(names):
+        axis = axes[0][column]
+        rows = [
+            one
+            for one in found["rows"]
+            if one["architecture"] == architecture
+            and one["name"] == "patched"
+            and one.get("branch_ms")
+        ]
+        labels = [f"{one['executor'].replace('_', ' ')}, {one['batch']}" for one in rows]
+        weak = [one["branch_ms"][0] / one["p50_ms"] for one in rows]
+        module = [one["branch_ms"][1] / one["p50_ms"] for one in rows]
+        axis.barh(labels, weak, color=_STACK[0], label="weak model")
+        axis.barh(labels, module, left=weak, color=_STACK[1], label="module")
+        axis.axvline(1, color="#e8590c", linewidth=1)
+        axis.invert_yaxis()
+        axis.set(xlabel="of the time of both; beyond the line they overlapped")
+        axis.set_title(architecture, fontsize=10)
+        axis.legend(fontsize=8, frameon=False, ncols=3, loc="upper center", bbox_to_anchor=_BELOW)
+    figure.savefig(path, dpi=110)
