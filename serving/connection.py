@@ -22,6 +22,10 @@ MAX_ARRIVAL_SECONDS = 30.0
 without a step forward of an answer on its way to who asked."""
 
 
+MAX_AT_ONCE = 32
+"""Of answers that are written without a task, to what arrives in one piece."""
+
+
 class BoundedConnection(HttpToolsProtocol):
     """Ends with requests that have no end, and with answers that nobody fetches.
 
@@ -37,6 +41,9 @@ class BoundedConnection(HttpToolsProtocol):
     """Who answers a request, by its ASGI scope and the application: an application, or a response
     that is there already. The application if None."""
 
+    _kept_back: tuple[RequestResponseCycle, Response] | None = None
+    """A request whose answer is there, and whose body may be in the piece that is read now."""
+    _at_once = 0
     _is_in_head = False
     _head_bytes = 0
     _arriving_since: float | None = None
@@ -60,6 +67,15 @@ class BoundedConnection(HttpToolsProtocol):
         """A request is whole."""
         self._arriving_since = None
         super().on_message_complete()
+        if self._kept_back is not None:
+            kept, self._kept_back = self._kept_back, None
+            self._answer_at_once(*kept)
+        elif self.cycle.response_complete and not self.pipeline:
+            # Answered before its body was there, which has ended the wait for the next request.
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -80,13 +96,18 @@ class BoundedConnection(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         door = type(self).door
         answer = app if door is None else door(cycle.scope, app)
-        if isinstance(answer, Response):
-            self._answer_at_once(cycle, answer)
-        else:
+        is_turn = self._at_once < MAX_AT_ONCE and not self.flow.write_paused
+        if not (isinstance(answer, Response) and is_turn):
             super()._start_asgi_task(cycle, answer)
+        elif cycle.more_body:
+            self._kept_back = cycle, answer
+        else:
+            self._answer_at_once(cycle, answer)
 
     def _answer_at_once(self, cycle: RequestResponseCycle, answer: Response) -> None:
-        """Send a response, as a task of an application would, whatever comes of the body."""
+        """Send the answer to a request that is whole, as a task of an application would."""
+        self._at_once += 1
+        cycle.body = bytearray()
         head = [STATUS_LINE[answer.status_code]]
         for name, value in (*self.server_state.default_headers, *answer.raw_headers):
             head += (name, b": ", value, b"\r\n")
@@ -104,9 +125,13 @@ class BoundedConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Bytes have arrived; those that all belong to one head count."""
         was_in_head = self._is_in_head
+        self._at_once = 0
         if self._arriving_since is None:
             self._arriving_since = self.loop.time()
         super().data_received(data)
+        if self._kept_back is not None:  # more of the body is to come: a task waits for nothing
+            (cycle, answer), self._kept_back = self._kept_back, None
+            super()._start_asgi_task(cycle, answer)  # type: ignore[arg-type]
         if was_in_head and self._is_in_head:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():

@@ -41,6 +41,16 @@ def state_from_environment() -> ServiceState:
         return ServiceState(Settings(), code="bad_settings", reason=str(error))
 
 
+def bentoml_has_a_say() -> bool:
+    """Whether BentoML's configuration asks it for something that only its application does.
+
+    That is to answer other sites' pages, or to let only so many requests in at a time.
+    """
+    ours = BentoMLContainer.config.services.get().get("patchbay") or {}
+    traffic = ours.get("traffic") or {}
+    return bool(BentoMLContainer.http.cors.enabled.get() or traffic.get("max_concurrency"))
+
+
 # BentoML leaves the choice to uvicorn and has no setting for it.
 HTTP_PROTOCOLS["auto"] = "serving.connection:BoundedConnection"
 
@@ -57,8 +67,7 @@ class Patchbay:
         """Begin to load the model; ``/readyz`` says when it is there."""
         configure_logging(state.settings.log_level)
         end_without_supervisor()
-        # Where it is told to answer other sites' pages, BentoML adds to every answer.
-        if not BentoMLContainer.http.cors.enabled.get():
+        if not bentoml_has_a_say():
             BoundedConnection.door = Door(intake, image_routes(intake))
         if state.code == LOADING:
             start_following(state, telemetry)

@@ -17,8 +17,6 @@ from serving.residency.parts import give_memory_back, network_bytes
 Held = dict[str, int | None]
 Peaks = Callable[[], Held]
 
-_SECONDS = 600
-
 
 def measure_memory(row: Row, settings: InferenceSettings) -> dict[int, Held]:
     """What a row holds at each batch size, smallest first, by a fresh process.
@@ -41,7 +39,7 @@ def measure_memory(row: Row, settings: InferenceSettings) -> dict[int, Held]:
         context.set_forkserver_preload([__name__])
     before = _used() if settings.device == "cuda" else 0
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        found = pool.submit(held_by, row.key, settings).result(timeout=_SECONDS)
+        found = pool.submit(held_by, row.key, settings).result()
     for held in found.values():
         if held["process_bytes"] is not None:
             held["process_bytes"] -= before

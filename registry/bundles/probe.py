@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from threading import Lock
 from typing import TypeVar
 
 import numpy as np
@@ -26,6 +27,8 @@ TOLERANCE = 1e-3
 by some 1e-6 of it; another network or other weights are off by far more."""
 
 T = TypeVar("T")
+
+_arithmetic = Lock()  # it is the whole process's: two that set it at once would not put it back
 
 _MULTIPLIER = 2654435761  # Knuth's multiplicative hash: noise that no library can change
 
@@ -118,7 +121,7 @@ def require_same_answers(
 
 def _answers(model: torch.nn.Module, preprocessing: Preprocessing) -> Tensor:
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    with inference(model), arithmetic("float32"):
+    with _arithmetic, inference(model), arithmetic("float32"):
         scores: Tensor = model(probe_images(preprocessing).to(device))
     return scores.reshape(IMAGES, -1).to("cpu", torch.float32)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -36,15 +37,17 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 
 @pytest.fixture
-def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    monkeypatch.setattr(connection, "MAX_ARRIVAL_SECONDS", SECONDS)
+def port(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Of a server that waits for a next request for long, or for as long as a test asks for."""
+    keep_alive = getattr(request, "param", 60)
+    monkeypatch.setattr(connection, "MAX_ARRIVAL_SECONDS", SECONDS if keep_alive == 60 else 60)
     config = uvicorn.Config(
         app,
         port=0,
         http=BoundedConnection,
         lifespan="off",
         log_level="error",
-        timeout_keep_alive=60,
+        timeout_keep_alive=keep_alive,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
@@ -201,7 +204,36 @@ def test_what_is_answered_at_once_stays_in_its_place_among_others(port: int) -> 
 @pytest.mark.usefixtures("door")
 def test_who_wants_the_connection_closed_has_it_closed(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
-        client.sendall(body(b"/full", b"Connection: close"))
+        client.sendall(b"POST /full HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         found = answered(client, b"nothing")
         assert found.endswith(b"full")
         assert b"\r\nconnection: close\r\n" in found
+
+
+@pytest.mark.usefixtures("door")
+@pytest.mark.parametrize("port", [1], indirect=True)
+@pytest.mark.parametrize("path", [b"/full", b"/"], ids=["at once", "by a task"])
+@pytest.mark.parametrize("size", [0, 3, 100_000], ids=["no body", "a small one", "a large one"])
+def test_who_was_answered_and_says_nothing_more_is_not_waited_for(
+    port: int, path: bytes, size: int
+) -> None:
+    head = b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(head)
+        sleep(SECONDS / 3)
+        client.sendall(bytes(size))
+        assert answered(client, b"nothing")  # until it is closed
+
+
+@pytest.mark.usefixtures("door")
+def test_what_asks_a_thousand_times_at_once_and_fetches_nothing_is_not_answered_on_and_on(
+    port: int,
+) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.settimeout(2 * SECONDS)
+        asked = b"GET /full HTTP/1.1\r\nHost: x\r\n\r\n" * 1000
+        sent = 0
+        with contextlib.suppress(OSError):  # the server reads no more, or has had enough
+            while sent < LARGE:
+                sent += client.send(asked)
+        assert sent < LARGE
