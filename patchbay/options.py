@@ -172,6 +172,30 @@ class CommaSeparated(click.ParamType[tuple[str, ...]]):
         return tuple(names)
 
 
+class Counts(click.ParamType[tuple[int, ...]]):
+    """A list of whole numbers from 1 on with commas between them, each kept once.
+
+    Args:
+        most: the largest that is allowed.
+    """
+
+    name = "NUMBER,..."
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """The numbers, in the order given."""
+        if not isinstance(value, str):
+            return tuple(value)
+        names = CommaSeparated("NUMBER").convert(value, param, ctx)
+        if not all(name.isdecimal() and 1 <= int(name) <= self.most for name in names):
+            self.fail(f"expected numbers from 1 to {self.most}", param, ctx)
+        return tuple(dict.fromkeys(map(int, names)))
+
+
 class JsonArguments(click.ParamType[tuple[str, Any]]):
     """NAME=VALUE, where VALUE is JSON."""
 

@@ -29,7 +29,7 @@ from patchbay.bench_figures import figure_options
 )
 @click.option(
     "--batches",
-    type=options.CommaSeparated("NUMBER"),
+    type=options.Counts(4096),
     default="1,8,32",
     show_default=True,
     help="Images at once.",
@@ -71,7 +71,7 @@ from patchbay.bench_figures import figure_options
 def inference(
     architectures: tuple[str, ...],
     width: float,
-    batches: tuple[str, ...],
+    batches: tuple[int, ...],
     repeats: int,
     device: str,
     precision: str,
@@ -94,12 +94,10 @@ def inference(
 
     and shown here by --figures FILE.
     """
-    if not all(name.isdecimal() and 1 <= int(name) <= 4096 for name in batches):
-        raise click.BadParameter("expected numbers from 1 to 4096", param_hint="--batches")
     if figures is None:
         measured = {
             "width": 0.05 if toy else width,
-            "batches": tuple(dict.fromkeys(map(int, batches))),
+            "batches": batches,
             "repeats": repeats,
             "device": device,
             "precision": precision,

@@ -29,7 +29,7 @@ from patchbay.bench_figures import figure_options
 )
 @click.option(
     "--clients",
-    type=options.CommaSeparated("NUMBER"),
+    type=options.Counts(1024),
     default="1,8,32",
     show_default=True,
     help="Clients at a time, each of which asks again as soon as it has its answer.",
@@ -45,7 +45,7 @@ from patchbay.bench_figures import figure_options
 def serving(
     rounds: int,
     window_seconds: float,
-    clients: tuple[str, ...],
+    clients: tuple[int, ...],
     with_mlflow: bool,
     toy: bool,
     seed: int,
@@ -59,12 +59,10 @@ def serving(
     answers, for the weak model's alone, with more requests than it can answer, and beside
     MLflow's own server of the same model. Takes ten minutes.
     """
-    if not all(name.isdecimal() and 1 <= int(name) <= 1024 for name in clients):
-        raise click.BadParameter("expected numbers from 1 to 1024", param_hint="--clients")
     asked = serving_bench.Asked(
         rounds=rounds,
         window_seconds=window_seconds,
-        clients=tuple(dict.fromkeys(map(int, clients))),
+        clients=clients,
         with_mlflow=with_mlflow,
         toy=toy,
         seed=seed,
