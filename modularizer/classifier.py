@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from modularizer.architectures.spec import ArchitectureSpec
+from modularizer.devices import device_of
 from modularizer.errors import ModularizerError
 from modularizer.preprocessing import Preprocessing, as_tensor
 
@@ -143,7 +144,7 @@ def predict(
     Returns:
         float32, (N, ...): whatever the model gives for each image.
     """
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    device = device_of(model)
     with inference(model):
         batches = [
             model(as_tensor(images[start : start + batch_size], device)).cpu()

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from modularizer.classifier import inference
+from modularizer.devices import device_of
 from modularizer.preprocessing import Preprocessing
 from modularizer.records import Cost
 
@@ -28,8 +29,7 @@ def count_cost(network: nn.Module, preprocessing: Preprocessing) -> Cost:
         from fvcore.nn import FlopCountAnalysis
 
         image = torch.zeros(1, preprocessing.channels, *preprocessing.size)
-        device = next((p.device for p in network.parameters()), image.device)
-        counter = FlopCountAnalysis(network, image.to(device))
+        counter = FlopCountAnalysis(network, image.to(device_of(network)))
         logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
         counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         multiply_adds = int(counter.total())

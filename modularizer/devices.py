@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
+from torch import nn
 
 from modularizer.errors import ModularizerError
 
@@ -25,6 +26,11 @@ def require_device(name: str, precision: str = "float32") -> torch.device:
     if name == "cpu" and precision == "tf32":
         raise ModularizerError("tf32 is arithmetic of GPUs; give --device cuda, too")
     return torch.device(name)
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where a module's parameters are; the CPU if it has none."""
+    return next((p.device for p in module.parameters()), torch.device("cpu"))
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:

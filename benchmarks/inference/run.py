@@ -20,6 +20,7 @@ from benchmarks.inference.processes import two_processes
 from benchmarks.inference.settings import InferenceSettings
 from benchmarks.inference.subject import Subject
 from benchmarks.serving.verdicts import estimate
+from modularizer.devices import arithmetic
 
 Tell = Callable[[str], None]
 
@@ -55,7 +56,7 @@ def measure_inference(
 def _measure(settings: InferenceSettings, told: Tell) -> dict[str, Any]:
     """The rows and verdicts of one architecture, and what its networks cost."""
     torch.set_num_threads(settings.threads)
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=settings.precision == "tf32"):
+    with arithmetic(settings.precision):
         subject = Subject(settings)
         rows = rows_of(settings)
         executors = executors_of(settings)

@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from modularizer.analysis.plan import Mixing, SlicingPlan
 from modularizer.classifier import inference
+from modularizer.devices import arithmetic
 from modularizer.errors import DecodeError
 
 
@@ -205,8 +206,7 @@ def verify_decoded(
         DecodeError: if the decoded network fails or gives another shape than (N, 1), or a score
             is not finite or differs by more than ``tolerance``.
     """
-    exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)  # TF32 errs by 1e-3
-    with exact, inference(network), inference(decoded):
+    with arithmetic("float32"), inference(network), inference(decoded):
         with masked(network, plan, kept):
             expected = network(images)[:, output]
         if not torch.isfinite(expected).all():

@@ -15,6 +15,7 @@ from modularizer.assembly.class_module import ClassModule
 from modularizer.assembly.fusion import Fusion, require_fitting_fusion
 from modularizer.assembly.fusions.replacement import Replacement
 from modularizer.classifier import Classifier, inference
+from modularizer.devices import device_of
 from modularizer.errors import PatchError
 from modularizer.preprocessing import Preprocessing, as_tensor
 
@@ -171,7 +172,7 @@ def predict_both(
     Returns:
         Scores and weak scores, float32 (N, classes), on the CPU.
     """
-    device = next((p.device for p in patched.parameters()), torch.device("cpu"))
+    device = device_of(patched)
     with inference(patched):
         found = [
             patched.both(as_tensor(images[start : start + batch_size], device))

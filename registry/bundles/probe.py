@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from modularizer.classifier import inference
-from modularizer.devices import arithmetic
+from modularizer.devices import arithmetic, device_of
 from modularizer.memory import largest_layer_bytes
 from modularizer.preprocessing import Preprocessing
 from registry.bundles.manifest import Probe
@@ -120,9 +120,8 @@ def require_same_answers(
 
 
 def _answers(model: torch.nn.Module, preprocessing: Preprocessing) -> Tensor:
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
     with _arithmetic, inference(model), arithmetic("float32"):
-        scores: Tensor = model(probe_images(preprocessing).to(device))
+        scores: Tensor = model(probe_images(preprocessing).to(device_of(model)))
     return scores.reshape(IMAGES, -1).to("cpu", torch.float32)
 
 
