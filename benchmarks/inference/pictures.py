@@ -63,31 +63,12 @@ def _latency(found: Mapping[str, Any], path: Path) -> None:
             line = [one for one in rows if one["name"] == name]
             if not line:
                 continue
-            batches = [one["batch"] for one in line]
             label = name.replace("patched_strong", "weak + whole strong").replace(
                 "patched_8", "weak + 8 modules"
             )
-            above.plot(batches, [one["p50_ms"] for one in line], "o-", color=colour, label=label)
-            above.fill_between(
-                batches,
-                [one["lowest_ms"] for one in line],
-                [one["p99_ms"] for one in line],
-                color=colour,
-                alpha=0.12,
-                linewidth=0,
-            )
-            if name == "weak":
-                continue
-            ratios = [one["ratio_to_weak"] for one in line]
-            below.plot(batches, ratios, "o-", color=colour, label=label)
-            below.fill_between(
-                batches,
-                [one["ratio_low"] for one in line],
-                [one["ratio_high"] for one in line],
-                color=colour,
-                alpha=0.2,
-                linewidth=0,
-            )
+            _draw(above, line, ("lowest_ms", "p50_ms", "p99_ms"), colour, label)
+            if name != "weak":
+                _draw(below, line, ("ratio_low", "ratio_to_weak", "ratio_high"), colour, label)
         above.set(xscale="log", yscale="log", ylabel="ms, median; lowest to p99")
         above.set_title(f"{architecture}, {found['environment']['device']}, by {best}", fontsize=10)
         above.legend(fontsize=8, frameon=False, ncols=2, loc="upper left")
@@ -101,6 +82,14 @@ def _latency(found: Mapping[str, Any], path: Path) -> None:
         below.set_xticks(ticks, [str(one) for one in ticks])
         below.minorticks_off()
     figure.savefig(path, dpi=110)
+
+
+def _draw(axis: Any, rows: Sequence[Row], names: Sequence[str], colour: str, label: str) -> None:
+    """A line by batch within its band; the names are of what is below, on and above it."""
+    batches = [one["batch"] for one in rows]
+    low, middle, high = ([one[name] for one in rows] for name in names)
+    axis.plot(batches, middle, "o-", color=colour, label=label)
+    axis.fill_between(batches, low, high, color=colour, alpha=0.15, linewidth=0)
 
 
 def _memory(found: Mapping[str, Any], path: Path) -> None:
