@@ -61,6 +61,11 @@ class ImageNetwork(nn.Module):
         """Where the network is."""
         return next(self.network.parameters()).device
 
+    def go_on_with(self, network: nn.Module) -> None:
+        """Use another network, which gives the same scores, from now on."""
+        self.network = network
+        self._any_layout = None
+
     def laid_out(self, prepared: Tensor) -> Tensor:
         """The same images, copied only if the network doesn't take them as they lie in memory."""
         if prepared.stride(1) != 1 or not len(prepared):  # channels are not innermost
