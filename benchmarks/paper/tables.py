@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.paper.evaluation import Judged
-from benchmarks.paper.published import COMPOSED, GAINS, GAINS_BY_KIND
+from benchmarks.paper.published import COMPOSED, GAINS, GAINS_BY_KIND, module_shares
 from benchmarks.paper.report import NAMED, Report
 from benchmarks.paper.rows import ROWS
 from benchmarks.paper.track import KINDS
@@ -59,27 +59,22 @@ def head_table(summary: Mapping[str, Any]) -> str:
 
 
 def _composed(summary: Mapping[str, Any]) -> str:
-    rows = []
-    for one in summary["composed"]:
-        paper = COMPOSED.get(one["suite"])
-        rows.append(
-            (
-                one["suite"],
-                *(
-                    f"{one[f'{name}_accuracy_uncalibrated']:.4f}, {one[f'{name}_accuracy']:.4f}"
-                    for name in ("strong", "composed", "random")
-                ),
-                f"{one['composed_loss_uncalibrated']:+.4f}, {one['composed_loss']:+.4f}",
-                f"{one['composed_loss_validation']:+.4f}",
-                f"{one['kernels_kept']:.1%}",
-                f"{one['multiply_adds_share']:.1%}",
-                f"{one['diff']:.4f}",
-                "-"
-                if paper is None
-                else f"{paper['strong']:.4f} > {paper['composed']:.4f}, "
-                f"{paper['kernels']:.1%} of the kernels, Diff {paper['diff']:.4f}",
-            )
+    rows = [
+        (
+            one["suite"],
+            *(
+                f"{one[f'{name}_accuracy_uncalibrated']:.4f}, {one[f'{name}_accuracy']:.4f}"
+                for name in ("strong", "composed", "random")
+            ),
+            f"{one['composed_loss_uncalibrated']:+.4f}, {one['composed_loss']:+.4f}",
+            f"{one['composed_loss_validation']:+.4f}",
+            f"{one['kernels_kept']:.1%}",
+            f"{one['multiply_adds_share']:.1%}",
+            f"{one['diff']:.4f}",
+            _composed_in_the_paper(one["suite"]),
         )
+        for one in summary["composed"]
+    ]
     header = (
         "suite",
         "strong",
@@ -98,6 +93,16 @@ def _composed(summary: Mapping[str, Any]) -> str:
         "is with it, cross-fitted."
     )
     return f"{note}\n\n{_table(header, rows)}"
+
+
+def _composed_in_the_paper(suite: str) -> str:
+    if suite not in COMPOSED:
+        return "-"
+    paper, kernels = COMPOSED[suite], module_shares(suite)["kernels"]
+    return (
+        f"{paper['strong']:.4f} > {paper['composed']:.4f}, "
+        f"{kernels:.1%} of the kernels, Diff {paper['diff']:.4f}"
+    )
 
 
 def _head(summary: Mapping[str, Any]) -> str:
