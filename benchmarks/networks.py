@@ -53,7 +53,20 @@ def random_module(
         seed: of the mask.
     """
     plan = plan_of(strong)
-    kept = random_mask(plan, kept_share, seed)
+    return module_by_mask(strong, plan, random_mask(plan, kept_share, seed), output)
+
+
+def module_by_mask(
+    strong: Classifier, plan: SlicingPlan, kept: torch.Tensor, output: int
+) -> ClassModule:
+    """A class module of a classifier, by a mask of one's own.
+
+    Args:
+        strong: which.
+        plan: how it is sliced.
+        kept: bool (plan.channels,).
+        output: the class's place.
+    """
     return ClassModule(
         decode(strong.network, plan, kept, output=output),
         architecture=strong.architecture,
