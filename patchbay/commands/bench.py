@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from patchbay.commands.bench_cost import cost
 from patchbay.commands.bench_inference import inference
 from patchbay.commands.bench_paper import paper
 from patchbay.commands.bench_search import search
@@ -19,5 +20,6 @@ def bench() -> None:
 bench.add_command(search)
 bench.add_command(paper)
 bench.add_command(inference)
+bench.add_command(cost)
 bench.add_command(serving)
 bench.add_command(soak)
