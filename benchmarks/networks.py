@@ -42,7 +42,7 @@ def plan_of(strong: Classifier) -> SlicingPlan:
 
 
 def random_module(
-    strong: Classifier, output: int, *, kept_share: float = 0.6, seed: int = 0
+    strong: Classifier, output: int, *, kept_share: float = 0.6, seed: int = 0, align: int = 1
 ) -> ClassModule:
     """A class module of a classifier, by a random mask.
 
@@ -51,9 +51,18 @@ def random_module(
         output: the class's place.
         kept_share: of the kernels of each layer, about.
         seed: of the mask.
+        align: each layer keeps a multiple of so many kernels, if it has as many.
     """
     plan = plan_of(strong)
-    return module_by_mask(strong, plan, random_mask(plan, kept_share, seed), output)
+    kept = random_mask(plan, kept_share, seed, align=align)
+    return module_by_mask(strong, plan, kept, output)
+
+
+def whole_module(strong: Classifier, output: int) -> ClassModule:
+    """A class module that keeps all kernels of a classifier."""
+    plan = plan_of(strong)
+    kept = torch.ones(plan.channels, dtype=torch.bool)
+    return module_by_mask(strong, plan, kept, output)
 
 
 def module_by_mask(
@@ -77,12 +86,12 @@ def module_by_mask(
     ).eval()
 
 
-def random_mask(plan: SlicingPlan, kept_share: float, seed: int) -> torch.Tensor:
+def random_mask(plan: SlicingPlan, kept_share: float, seed: int, *, align: int = 1) -> torch.Tensor:
     """Which channels stay, bool (plan.channels,): a random share of each segment, at least one."""
     generator = torch.Generator().manual_seed(seed)
     kept = torch.zeros(plan.channels, dtype=torch.bool)
     for segment in plan.segments:
-        stays = max(1, round(len(segment) * kept_share))
-        order = torch.randperm(len(segment), generator=generator)[:stays]
+        stays = max(align, align * round(len(segment) * kept_share / align))
+        order = torch.randperm(len(segment), generator=generator)[:stays]  # all, if there are fewer
         kept[segment.start + order] = True
     return kept

@@ -4,39 +4,69 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from patchbay.bench_figures import keep, require_writable
 from patchbay.console import emit, say, table
+from patchbay.session import open_registry
+
+if TYPE_CHECKING:
+    from benchmarks.inference.settings import RandomNetworks, SavedNetworks
 
 _MIB = 2**20
 
 
-def measure(
-    architectures: Sequence[str], asked: Mapping[str, Any], out: Path | None
-) -> dict[str, Any]:
-    """Measure each architecture, and keep the figures.
+@dataclass(frozen=True)
+class Asked:
+    """What is to be measured.
 
-    Args:
-        architectures: of the networks.
-        asked: fields of `benchmarks.inference.settings.InferenceSettings`.
-        out: a file for the figures.
+    Attributes:
+        uri: a patched model's address; None for networks with random weights.
+        home: of the registry.
+        architectures: of the networks with random weights.
+        widths: theirs, as a share of the paper's.
+        more: fields of `benchmarks.inference.settings.InferenceSettings`.
     """
+
+    uri: str | None
+    home: Path | None
+    architectures: Sequence[str]
+    widths: Sequence[float]
+    more: Mapping[str, Any]
+
+
+def measure(asked: Asked, out: Path | None) -> dict[str, Any]:
+    """Measure one model after the other, and keep the figures in the file if there is one."""
     from benchmarks.inference.run import measure_inference
     from benchmarks.inference.settings import InferenceSettings
     from modularizer.devices import require_device
 
-    require_device(asked["device"], asked["precision"])
-    require_writable(out)
-    found = measure_inference(
-        [InferenceSettings(architecture=one, **asked) for one in dict.fromkeys(architectures)],
-        told=lambda line: click.echo(line, err=True),
-    )
+    require_device(asked.more["device"], asked.more["precision"])
+    with TemporaryDirectory(prefix="patchbay-bench-") as folder:
+        settings = [
+            InferenceSettings(networks=one, **asked.more) for one in _networks(asked, Path(folder))
+        ]
+        require_writable(out)
+        found = measure_inference(settings, told=lambda line: click.echo(line, err=True))
     keep(found, out)
     return found
+
+
+def _networks(asked: Asked, folder: Path) -> Sequence[RandomNetworks | SavedNetworks]:
+    from benchmarks.inference.settings import random_networks
+
+    if asked.uri is None:
+        return random_networks(asked.architectures, asked.widths, seed=asked.more["seed"])
+    from benchmarks.inference.registered import registered_networks
+
+    registry = open_registry(asked.home)
+    most = max(asked.more.get("modules", (8,)))
+    return [registered_networks(registry, asked.uri, folder, most=most)]
 
 
 def read(figures: Path) -> dict[str, Any]:
@@ -47,7 +77,7 @@ def read(figures: Path) -> dict[str, Any]:
     """
     try:
         found = json.loads(figures.read_text())
-        if {"rows", "verdicts", "environment"} <= found.keys():
+        if {"rows", "claims", "verdicts", "environment"} <= found.keys():
             return dict(found)
     except (ValueError, AttributeError):
         pass
@@ -64,10 +94,10 @@ def show(found: dict[str, Any], pictures: Path | None, *, as_json: bool) -> None
     if as_json:
         emit(found)
         return
-    for architecture in dict.fromkeys(one["architecture"] for one in found["rows"]):
-        rows = [one for one in found["rows"] if one["architecture"] == architecture]
+    for model in dict.fromkeys(one["model"] for one in found["rows"]):
+        rows = [one for one in found["rows"] if one["model"] == model]
         table(
-            f"{architecture} on {found['environment']['device']}",
+            f"{model} on {found['environment']['device']}",
             ("row", "by", "batch", "p50 ms", "p99 ms", "images/s", "to weak", "MiB"),
             [
                 (
@@ -89,7 +119,7 @@ def show(found: dict[str, Any], pictures: Path | None, *, as_json: bool) -> None
         ("", "batch", "ratio", "95 %", "aim", ""),
         [
             (
-                f"{one['architecture']}: {one['name']}",
+                f"{one['model']}: {one['name']}",
                 str(one["batch"]),
                 f"{one['median']:.3f}",
                 f"{one['low']:.3f} to {one['high']:.3f}" if "low" in one else "",
@@ -99,8 +129,28 @@ def show(found: dict[str, Any], pictures: Path | None, *, as_json: bool) -> None
             for one in found["verdicts"]
         ],
     )
+    for one in found["claims"]:
+        say(f"{one['model']}: {_claim(one)}")
     if pictures is not None:
         say(f"drawn: {', '.join(str(path) for path in drawn)}")
+
+
+def _claim(one: Mapping[str, Any]) -> str:
+    """A claim of the paper beside what was measured, as a sentence."""
+    if one["name"] == "memory":
+        found = ", ".join(
+            f"{one[name]:.2f} times of {what}"
+            for name, what in (("process_ratio", "the process"), ("weights_ratio", "the weights"))
+            if one[name] is not None
+        )
+        return f"{found or 'not measured'}; the paper's memory is {one['paper_ratio']:.2f} times"
+    up_to = one["holds_up_to_batch"]
+    fastest = ", ".join(f"{of['ratio_to_weak']:.2f} at {of['batch']}" for of in one["fastest"])
+    return (
+        f'"no extra time" (at most {one["limit"]} times) '
+        + ("holds at no batch" if up_to is None else f"holds up to a batch of {up_to}")
+        + f"; the fastest way to run both takes {fastest}"
+    )
 
 
 def _mib(size_bytes: int | None) -> str:

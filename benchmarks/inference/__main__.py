@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.inference.run import measure_inference
-from benchmarks.inference.settings import InferenceSettings
+from benchmarks.inference.settings import InferenceSettings, random_networks
 
 
 def main() -> None:
@@ -19,8 +19,8 @@ def main() -> None:
     parser.add_argument("--architecture", nargs="+", default=["simcnn", "rescnn"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="float32")
-    parser.add_argument("--width", type=float, default=1.0)
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32, 128])
+    parser.add_argument("--width", type=float, nargs="+", default=[1.0])
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 32, 128, 512])
     parser.add_argument("--modules", type=int, nargs="*", default=[2, 4, 8])
     parser.add_argument("--repeats", type=int, default=60)
     parser.add_argument("--compiled", action="store_true")
@@ -28,9 +28,11 @@ def main() -> None:
     parser.add_argument("--no-memory", dest="memory", action="store_false")
     parser.add_argument("--out", type=Path, required=True)
     asked = vars(parser.parse_args())
-    out, architectures = asked.pop("out"), asked.pop("architecture")
+    out, batches = asked.pop("out"), asked.pop("batch")
+    networks = random_networks(asked.pop("architecture"), asked.pop("width"), seed=0)
     settings = [
-        InferenceSettings.model_validate({**asked, "architecture": one}) for one in architectures
+        InferenceSettings.model_validate({**asked, "batches": batches, "networks": one})
+        for one in networks
     ]
     found = measure_inference(settings, told=_tell)
     out.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n")
@@ -46,14 +48,14 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     for one in found["rows"]:
         held = one.get("process_bytes")
         yield (
-            f"{one['architecture']:7} {one['name']:15} {one['executor']:13} {one['batch']:4} "
+            f"{one['model']:14} {one['name']:15} {one['executor']:13} {one['batch']:4} "
             f"{one['p50_ms']:9.3f} ms  x{one['ratio_to_weak']:.3f} "
             f"[{one['ratio_low']:.3f}, {one['ratio_high']:.3f}]"
             + ("" if held is None else f"  {held / 2**20:,.0f} MiB")
         )
     for one in found["verdicts"]:
         yield (
-            f"{one['architecture']:7} {one['name']} at {one['batch']}: {one['median']:.3f}, "
+            f"{one['model']:14} {one['name']} at {one['batch']}: {one['median']:.3f}, "
             f"aim {one['aim']}: {one['verdict']}"
         )
 

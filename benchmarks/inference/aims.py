@@ -28,7 +28,7 @@ CPU_SUM_AIM = 1.05
 """Of the weak model's time alone and the module's alone."""
 
 CPU_SHARE_AIM = 1.15
-"""The module's share of the strong model's time, as a multiple of its share of multiply-adds."""
+"""A module's share of the strong model's time, as a multiple of its share of multiply-adds."""
 
 
 def verdicts(
@@ -46,9 +46,7 @@ def verdicts(
         networks: what each row's networks cost.
     """
     best = default_executor(settings)
-    weak, module, strong, patched = (
-        (name, best) for name in ("weak", "module", "strong", "patched")
-    )
+    weak, module, patched = ((name, best) for name in ("weak", "module", "patched"))
     found = []
     for one in measured:
         to_sum = one.ratio(patched, weak, module)
@@ -59,19 +57,27 @@ def verdicts(
             found.append(_judged("patched / (weak + module)", one.batch, to_sum, GPU_SUM_AIM))
         else:
             found.append(_judged("patched / (weak + module)", one.batch, to_sum, CPU_SUM_AIM))
-            share = networks["module"]["multiply_adds"] / networks["strong"]["multiply_adds"]
-            of_strong = one.ratio(module, strong)
-            scaled = Estimate(
-                of_strong.median / share,
-                of_strong.low / share,
-                of_strong.high / share,
-                of_strong.pairs,
-            )
-            name = "module / strong, by their multiply-adds"
-            found.append(_judged(name, one.batch, scaled, CPU_SHARE_AIM))
+            found += [
+                _judged(f"{name} / strong, by their multiply-adds", one.batch, share, CPU_SHARE_AIM)
+                for name in ("module", "module_aligned")
+                if (share := _share(one, name, best, networks)) is not None
+            ]
     if settings.device == "cuda" and settings.memory:
         found += _memory_verdicts(rows, best)
     return found
+
+
+def _share(
+    measured: Latencies, name: str, best: str, networks: dict[str, dict[str, int]]
+) -> Estimate | None:
+    """A module's share of the strong model's time over that of its multiply-adds."""
+    if not {name, "strong"} <= networks.keys():
+        return None
+    share = networks[name]["multiply_adds"] / networks["strong"]["multiply_adds"]
+    of_strong = measured.ratio((name, best), ("strong", best))
+    return Estimate(
+        of_strong.median / share, of_strong.low / share, of_strong.high / share, of_strong.pairs
+    )
 
 
 def _judged(name: str, batch: int, ratio: Estimate, aim: float) -> dict[str, Any]:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from benchmarks.inference.settings import InferenceSettings
+from benchmarks.inference.settings import InferenceSettings, RandomNetworks
 from benchmarks.inference.subject import Subject
+from modularizer.classifier import ImageNetwork
 from serving.engine.executors.executor import Executor, RunnableBranch
 from serving.engine.executors.graphs import GraphExecutor
 from serving.engine.executors.in_turn import SequentialExecutor
 from serving.engine.executors.streams import StreamExecutor
 from serving.engine.executors.threads import ThreadExecutor
+
+UNPACKED = "unpacked"
+"""In turn, by torch as it is: what packing is compared with."""
 
 
 @dataclass(frozen=True)
@@ -25,47 +29,49 @@ class Row:
         name: ``weak``, ``patched`` and so on.
         executor: what runs its networks.
         networks: gives them; the weak one first.
-        beside: the executor of the row ``weak`` that it is compared with.
     """
 
     name: str
     executor: str
-    networks: Callable[[Subject], Sequence[nn.Module]]
-    beside: str
+    networks: Callable[[Subject], Sequence[ImageNetwork]] = field(compare=False)
 
     @property
     def key(self) -> tuple[str, str]:
         """Which row it is."""
         return self.name, self.executor
 
+    def subject(self, settings: InferenceSettings) -> Subject:
+        """Where its networks come from."""
+        return Subject(settings, is_packed=self.executor not in (UNPACKED, "compiled"))
+
 
 def rows_of(settings: InferenceSettings) -> list[Row]:
-    """Every row of one process; ``weak`` and ``module`` by the device's own executor first."""
-    best = default_executor(settings)
-
-    def row(
-        name: str, networks: Callable[[Subject], Sequence[nn.Module]], executor: str = best
-    ) -> Row:
-        return Row(name, executor, networks, executor if executor in beside else "in_turn")
-
-    beside = {"in_turn", best, "compiled"}
-    others = ["streams", "in_turn"] if settings.device == "cuda" else ["threads"]
-    if settings.compiled:
-        others.append("compiled")
-    return [
-        row("weak", lambda s: [s.weak]),
-        row("module", lambda s: s.modules(1)),
-        row("strong", lambda s: [s.strong]),
-        row("patched", lambda s: [s.weak, *s.modules(1)]),
-        row("patched_masked", lambda s: [s.weak, s.whole_module]),
-        row("patched_strong", lambda s: [s.weak, s.strong]),
-        *(row(f"patched_{count}", _with_modules(count)) for count in settings.modules),
-        *(row("weak", lambda s: [s.weak], one) for one in others if one in beside),
-        *(row("patched", lambda s: [s.weak, *s.modules(1)], one) for one in others),
+    """Every row of one process; ``weak`` and ``module`` as the service runs them first."""
+    best, networks = default_executor(settings), settings.networks
+    weak = Row("weak", best, lambda s: [s.weak])
+    patched = Row("patched", best, _with_modules(1))
+    rows = [weak, Row("module", best, lambda s: s.modules(1))]
+    if isinstance(networks, RandomNetworks):
+        rows.append(Row("module_aligned", best, lambda s: [s.aligned_module]))
+    if networks.has_strong:
+        rows.append(Row("strong", best, lambda s: [s.strong]))
+    rows.append(patched)
+    if networks.has_strong:
+        rows.append(Row("patched_masked", best, lambda s: [s.weak, s.masked_module]))
+        rows.append(Row("patched_strong", best, lambda s: [s.weak, s.strong]))
+    rows += [
+        Row(f"patched_{count}", best, _with_modules(count))
+        for count in settings.modules
+        if networks.has_modules(count)
     ]
+    for executor in _others(settings):
+        if executor in (UNPACKED, "compiled", "in_turn"):
+            rows.append(Row(weak.name, executor, weak.networks))
+        rows.append(Row(patched.name, executor, patched.networks))
+    return rows
 
 
-def _with_modules(count: int) -> Callable[[Subject], Sequence[nn.Module]]:
+def _with_modules(count: int) -> Callable[[Subject], Sequence[ImageNetwork]]:
     return lambda subject: [subject.weak, *subject.modules(count)]
 
 
@@ -74,11 +80,21 @@ def default_executor(settings: InferenceSettings) -> str:
     return "graphs" if settings.device == "cuda" else "in_turn"
 
 
+def _others(settings: InferenceSettings) -> list[str]:
+    others = ["streams", "in_turn"] if settings.device == "cuda" else ["threads", UNPACKED]
+    return [*others, *(["compiled"] if settings.compiled else [])]
+
+
 def executors_of(settings: InferenceSettings) -> dict[str, Executor]:
     """By name, those of the device."""
     if settings.device == "cpu":
         in_turn = SequentialExecutor()
-        return {"in_turn": in_turn, "threads": ThreadExecutor(), "compiled": in_turn}
+        return {
+            "in_turn": in_turn,
+            "threads": ThreadExecutor(),
+            UNPACKED: in_turn,
+            "compiled": in_turn,
+        }
     batch_size = max(settings.batches)
     in_turn = SequentialExecutor("cuda")
     return {
@@ -107,28 +123,31 @@ class Contender:
 
     Attributes:
         row: which.
-        branches: its networks.
+        networks: of it.
+        branches: how they are run.
         executor: runs them.
     """
 
     row: Row
+    networks: Sequence[ImageNetwork]
     branches: Sequence[RunnableBranch]
     executor: Executor
 
-    def run(self, images: Tensor) -> list[Tensor]:
-        """What each network gives for the same prepared images."""
-        return self.executor.run(self.branches, [images] * len(self.branches))
+    def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """What each network gives for its prepared images."""
+        return self.executor.run(self.branches, inputs)
 
-    def warm(self, images: Tensor) -> None:
+    def warm(self, inputs: Sequence[Tensor]) -> None:
         """Get ready, and run three times."""
-        self.executor.get_ready(self.branches, [images[:1]] * len(self.branches))
+        self.executor.get_ready(self.branches, [one[:1] for one in inputs])
         for _ in range(3):
-            self.run(images)
+            self.run(inputs)
 
 
 def contender(row: Row, subject: Subject, executors: dict[str, Executor]) -> Contender:
     """Make a row's networks, on the device."""
-    branches: Sequence[RunnableBranch] = [*row.networks(subject)]  # type: ignore[list-item]
+    networks = row.networks(subject)
+    branches: Sequence[RunnableBranch] = [*networks]  # type: ignore[list-item]
     if row.executor == "compiled":
         branches = [CompiledBranch(one) for one in branches]
-    return Contender(row, branches, executors[row.executor])
+    return Contender(row, networks, branches, executors[row.executor])

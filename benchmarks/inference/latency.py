@@ -50,46 +50,63 @@ class Latencies:
 
     def figures(self, key: Key) -> dict[str, Any]:
         """Quantiles of a row's times, as JSON values."""
-        p50, p90, p99 = (float(one) for one in np.percentile(self.ms[key], (50, 90, 99)))
+        found = quantiles(self.ms[key])
         return {
-            "p50_ms": p50,
-            "p90_ms": p90,
-            "p99_ms": p99,
-            "lowest_ms": min(self.ms[key]),
-            "highest_ms": max(self.ms[key]),
+            **found,
             "clock_p50_ms": float(np.median(self.clock_ms[key])),
-            "images_per_second": 1000 * self.batch / p50,
+            "images_per_second": 1000 * self.batch / found["p50_ms"],
             "branch_ms": self.branch_ms[key],
             "repeats": len(self.ms[key]),
         }
 
 
+def quantiles(ms: Sequence[float]) -> dict[str, float]:
+    """What times come to, as JSON values."""
+    p50, p90, p99 = (float(one) for one in np.percentile(ms, (50, 90, 99)))
+    return {
+        "p50_ms": p50,
+        "p90_ms": p90,
+        "p99_ms": p99,
+        "lowest_ms": min(ms),
+        "highest_ms": max(ms),
+    }
+
+
 def measure_latency(
-    contenders: Sequence[Contender], images: Tensor, *, repeats: int, seed: int
+    contenders: Sequence[tuple[Contender, Sequence[Tensor]]],
+    *,
+    batch: int,
+    repeats: int,
+    seed: int,
 ) -> Latencies:
     """Run every contender once a round, in another order each round.
 
     Args:
-        contenders: warmed here.
-        images: prepared, on the device.
+        contenders: with their prepared images, on the device; warmed here.
+        batch: how many images that are.
         repeats: rounds.
         seed: of the orders.
     """
-    measure = _by_events if images.is_cuda else _by_the_clock
-    found = Latencies(len(images), {}, {}, {})
+    found = Latencies(batch, {}, {}, {})
     order, shuffle = list(contenders), random.Random(seed)
     with torch.inference_mode():
-        for one in contenders:
-            one.warm(images)
-            found.branch_ms[one.row.key] = _branch_ms(one, images)
+        for one, inputs in contenders:
+            one.warm(inputs)
+            found.branch_ms[one.row.key] = _branch_ms(one, inputs)
             found.ms[one.row.key], found.clock_ms[one.row.key] = [], []
         for _ in range(repeats):
             shuffle.shuffle(order)
-            for one in order:
-                took, clock = measure(partial(one.run, images))
+            for one, inputs in order:
+                took, clock = time_once(one, inputs)
                 found.ms[one.row.key].append(took)
                 found.clock_ms[one.row.key].append(clock)
     return found
+
+
+def time_once(one: Contender, inputs: Sequence[Tensor]) -> tuple[float, float]:
+    """Milliseconds of a run: by device events on a GPU, and by the clock."""
+    measure = _by_events if inputs[0].is_cuda else _by_the_clock
+    return measure(partial(one.run, inputs))
 
 
 def _by_the_clock(run: Callable[[], Any]) -> tuple[float, float]:
@@ -113,11 +130,10 @@ def _by_events(run: Callable[[], Any]) -> tuple[float, float]:
     return float(first.elapsed_time(last)), clock
 
 
-def _branch_ms(one: Contender, images: Tensor) -> list[float]:
+def _branch_ms(one: Contender, inputs: Sequence[Tensor]) -> list[float]:
     taken: list[dict[int, float]] = []
     for _ in range(_BRANCH_REPEATS):
         times: dict[int, float] = {}
-        inputs = [images] * len(one.branches)
         one.executor.run(one.branches, inputs, timed=times.__setitem__)
         taken.append(times)
     places = range(len(one.branches))

@@ -11,7 +11,6 @@ import torch
 
 from benchmarks.inference.contenders import Row, contender, executors_of, rows_of
 from benchmarks.inference.settings import InferenceSettings
-from benchmarks.inference.subject import Subject
 from serving.residency.parts import give_memory_back, network_bytes
 
 Held = dict[str, int | None]
@@ -50,18 +49,18 @@ def held_by(key: tuple[str, str], settings: InferenceSettings) -> dict[int, Held
     """What this process holds with one row's networks, at each batch, smallest first."""
     torch.set_num_threads(settings.threads)
     torch.backends.cudnn.allow_tf32 = settings.precision == "tf32"
-    subject = Subject(settings)
     [row] = [one for one in rows_of(settings) if one.key == key]
+    subject = row.subject(settings)
     one = contender(row, subject, executors_of(settings))
     reset, peaks = _of_a_gpu() if settings.device == "cuda" else _of_a_cpu()
-    weights = sum(network_bytes(branch) for branch in row.networks(subject))
+    weights = sum(network_bytes(network) for network in one.networks)
     give_memory_back()  # what the networks were made with
     found: dict[int, Held] = {}
     with torch.inference_mode():
         for batch in sorted(settings.batches):
-            images = subject.images(batch)
+            inputs = subject.inputs(one.networks, batch)
             reset()
-            one.warm(images)
+            one.warm(inputs)
             found[batch] = {"weight_bytes": weights, **peaks()}
     return found
 

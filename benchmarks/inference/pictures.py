@@ -47,18 +47,18 @@ def _figure(found: Mapping[str, Any], rows: int, height: float) -> tuple[Any, An
     return figure, axes, names
 
 
-def _own(found: Mapping[str, Any], architecture: str) -> tuple[list[Row], str]:
+def _own(found: Mapping[str, Any], model: str) -> tuple[list[Row], str]:
     """The rows by the executor that the service uses, and its name."""
-    rows = [one for one in found["rows"] if one["architecture"] == architecture]
+    rows = [one for one in found["rows"] if one["model"] == model]
     best = next(one["executor"] for one in rows if one["name"] == "weak")
     return [one for one in rows if one["executor"] == best], best
 
 
 def _latency(found: Mapping[str, Any], path: Path) -> None:
     figure, axes, names = _figure(found, 2, 6.4)
-    for column, architecture in enumerate(names):
+    for column, model in enumerate(names):
         above, below = axes[0][column], axes[1][column]
-        rows, best = _own(found, architecture)
+        rows, best = _own(found, model)
         for name, colour in _COLOURS.items():
             line = [one for one in rows if one["name"] == name]
             if not line:
@@ -70,7 +70,7 @@ def _latency(found: Mapping[str, Any], path: Path) -> None:
             if name != "weak":
                 _draw(below, line, ("ratio_low", "ratio_to_weak", "ratio_high"), colour, label)
         above.set(xscale="log", yscale="log", ylabel="ms, median; lowest to p99")
-        above.set_title(f"{architecture}, {found['environment']['device']}, by {best}", fontsize=10)
+        above.set_title(f"{model}, {found['environment']['device']}, by {best}", fontsize=10)
         above.legend(fontsize=8, frameon=False, ncols=2, loc="upper left")
         low, high = above.get_ylim()
         above.set_ylim(low, high * (high / low) ** 0.25)  # room for the legend
@@ -94,9 +94,9 @@ def _draw(axis: Any, rows: Sequence[Row], names: Sequence[str], colour: str, lab
 
 def _memory(found: Mapping[str, Any], path: Path) -> None:
     figure, axes, names = _figure(found, 1, 4.4)
-    for column, architecture in enumerate(names):
+    for column, model in enumerate(names):
         axis = axes[0][column]
-        rows, _ = _own(found, architecture)
+        rows, _ = _own(found, model)
         largest = max(one["batch"] for one in rows)
         bars = [one for one in rows if one["batch"] == largest and one.get("process_bytes")]
         labels = [one["name"].replace("_", " ") for one in bars]
@@ -106,7 +106,7 @@ def _memory(found: Mapping[str, Any], path: Path) -> None:
             bottom = [one + size for one, size in zip(bottom, sizes, strict=True)]
         axis.invert_yaxis()
         axis.set(xlabel=f"MiB of the process, {largest} images at once")
-        axis.set_title(architecture, fontsize=10)
+        axis.set_title(model, fontsize=10)
         axis.legend(fontsize=8, frameon=False, ncols=3, loc="upper center", bbox_to_anchor=_BELOW)
     figure.savefig(path, dpi=110)
 
@@ -130,14 +130,12 @@ def _stacks(bars: Sequence[Row]) -> dict[str, list[float]]:
 def _branches(found: Mapping[str, Any], path: Path) -> None:
     """Each network's own time while all run, beside the time of all: less than the sum overlaps."""
     figure, axes, names = _figure(found, 1, 4.0)
-    for column, architecture in enumerate(names):
+    for column, model in enumerate(names):
         axis = axes[0][column]
         rows = [
             one
             for one in found["rows"]
-            if one["architecture"] == architecture
-            and one["name"] == "patched"
-            and one.get("branch_ms")
+            if one["model"] == model and one["name"] == "patched" and one.get("branch_ms")
         ]
         labels = [f"{one['executor'].replace('_', ' ')}, {one['batch']}" for one in rows]
         weak = [one["branch_ms"][0] / one["p50_ms"] for one in rows]
@@ -147,6 +145,6 @@ def _branches(found: Mapping[str, Any], path: Path) -> None:
         axis.axvline(1, color="#e8590c", linewidth=1)
         axis.invert_yaxis()
         axis.set(xlabel="of the time of both; beyond the line they overlapped")
-        axis.set_title(architecture, fontsize=10)
+        axis.set_title(model, fontsize=10)
         axis.legend(fontsize=8, frameon=False, ncols=3, loc="upper center", bbox_to_anchor=_BELOW)
     figure.savefig(path, dpi=110)

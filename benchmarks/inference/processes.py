@@ -13,7 +13,6 @@ from torch import multiprocessing
 
 from benchmarks.inference.contenders import contender, executors_of, rows_of
 from benchmarks.inference.settings import InferenceSettings
-from benchmarks.inference.subject import Subject
 
 _SECONDS = 300.0
 
@@ -77,10 +76,10 @@ def two_processes(settings: InferenceSettings) -> Iterator[TwoProcesses]:
 def _serve(end: Connection, name: str, settings: InferenceSettings) -> None:
     torch.set_num_threads(settings.threads)
     torch.backends.cudnn.allow_tf32 = settings.precision == "tf32"
-    subject = Subject(settings)
     row = next(one for one in rows_of(settings) if one.name == name)
+    subject = row.subject(settings)
     one = contender(row, subject, executors_of(settings))
-    images = subject.images(1)
+    inputs = subject.inputs(one.networks, 1)
     with torch.inference_mode():
         while True:
             try:
@@ -88,10 +87,10 @@ def _serve(end: Connection, name: str, settings: InferenceSettings) -> None:
             except EOFError:
                 return
             if what == "ready":
-                images = subject.images(batch)
-                one.warm(images)
+                inputs = subject.inputs(one.networks, batch)
+                one.warm(inputs)
             else:
-                one.run(images)
-            if images.is_cuda:
+                one.run(inputs)
+            if inputs[0].is_cuda:
                 torch.cuda.synchronize()
             end.send(what)

@@ -2,83 +2,179 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from benchmarks.inference.settings import InferenceSettings
-from benchmarks.networks import plan_of, random_classifier, random_module
-from modularizer.architectures.spec import ArchitectureSpec
+from benchmarks.inference.settings import (
+    ALIGNMENT,
+    InferenceSettings,
+    RandomNetworks,
+    SavedNetworks,
+)
+from benchmarks.networks import random_classifier, random_module, whole_module
 from modularizer.assembly.class_module import ClassModule
-from modularizer.assembly.decode import decode
-from modularizer.classifier import Classifier
+from modularizer.classifier import Classifier, ImageNetwork
+from modularizer.preprocessing import Preprocessing
+from serving.engine.packing import pack
+
+Made = TypeVar("Made", bound=ImageNetwork)
+
+
+class Maker(Protocol):
+    """Makes networks on the CPU, each anew."""
+
+    def weak(self) -> Classifier:
+        """The weak model."""
+        ...
+
+    def strong(self) -> Classifier:
+        """The strong model."""
+        ...
+
+    def module(self, number: int, *, align: int = 1) -> ClassModule:
+        """A class module of the strong model, by a mask of its own.
+
+        Args:
+            number: which.
+            align: of how many kernels a layer keeps a multiple.
+        """
+        ...
+
+
+class RandomMaker:
+    """Networks with random weights; the strong one is of the weak one's size."""
+
+    def __init__(self, networks: RandomNetworks) -> None:
+        self._of = networks
+
+    def weak(self) -> Classifier:
+        """The weak model."""
+        return random_classifier(self._of.spec, side=self._of.side, seed=self._of.seed)
+
+    def strong(self) -> Classifier:
+        """The strong model."""
+        return random_classifier(self._of.spec, side=self._of.side, seed=self._of.seed + 1)
+
+    def module(self, number: int, *, align: int = 1) -> ClassModule:
+        """A class module, by a random mask."""
+        return random_module(
+            self.strong(),
+            number % 10,
+            kept_share=self._of.kept_share,
+            seed=self._of.seed + number,
+            align=align,
+        )
+
+
+class SavedMaker:
+    """Networks that `save_networks` has put into a folder of this very run."""
+
+    def __init__(self, networks: SavedNetworks) -> None:
+        self._folder = networks.folder
+
+    def weak(self) -> Classifier:
+        """The weak model."""
+        return _read(self._folder / "weak.pt", Classifier)
+
+    def strong(self) -> Classifier:
+        """The strong model that the first class module is of."""
+        return _read(self._folder / "strong.pt", Classifier)
+
+    def module(self, number: int, *, align: int = 1) -> ClassModule:
+        """A class module, as it was registered."""
+        return _read(self._folder / f"module-{number}.pt", ClassModule)
+
+
+def save_networks(
+    folder: Path, weak: Classifier, modules: list[ClassModule], strong: Classifier | None
+) -> None:
+    """Put networks where other processes of this run find them.
+
+    Args:
+        folder: there, and nobody else's: what lies in it is trusted.
+        weak: the weak model.
+        modules: the patched model's own first.
+        strong: what the first module was made of, if it is known.
+    """
+    torch.save(weak, folder / "weak.pt")
+    for number, module in enumerate(modules):
+        torch.save(module, folder / f"module-{number}.pt")
+    if strong is not None:
+        torch.save(strong, folder / "strong.pt")
+
+
+def _read(path: Path, kind: type[Made]) -> Made:
+    found = torch.load(path, weights_only=False)
+    assert isinstance(found, kind)
+    return found
 
 
 class Subject:
-    """Networks with random weights, on the device.
+    """Networks on the device.
 
     Args:
-        settings: their sizes and where they are.
+        settings: which, and where they are.
+        is_packed: whether they are in the form in which the service runs them on a CPU.
     """
 
-    def __init__(self, settings: InferenceSettings) -> None:
+    def __init__(self, settings: InferenceSettings, *, is_packed: bool = True) -> None:
         self.settings = settings
         self.device = torch.device(settings.device)
+        self.is_packed = is_packed
+        self._modules: list[ClassModule] = []
+        networks = settings.networks
+        self._maker: Maker = (
+            RandomMaker(networks) if isinstance(networks, RandomNetworks) else SavedMaker(networks)
+        )
 
     @cached_property
     def weak(self) -> Classifier:
         """The weak model."""
-        return self._classifier(self.settings.seed).to(self.device)
+        return self._placed(self._maker.weak())
 
     @cached_property
     def strong(self) -> Classifier:
-        """The strong model, of the same size."""
-        return self._classifier(self.settings.seed + 1).to(self.device)
+        """The strong model."""
+        return self._placed(self._maker.strong())
 
     @cached_property
-    def whole_module(self) -> ClassModule:
+    def aligned_module(self) -> ClassModule:
+        """The first class module, with kernels in multiples of `ALIGNMENT`."""
+        return self._placed(self._maker.module(0, align=ALIGNMENT))
+
+    @cached_property
+    def masked_module(self) -> ClassModule:
         """A class module with all kernels: what masking without slicing takes.
 
         A masked kernel is computed like any other and then multiplied by zero.
         """
-        strong = self._classifier(self.settings.seed + 1)
-        plan = plan_of(strong)
-        kept = torch.ones(plan.channels, dtype=torch.bool)
-        return ClassModule(
-            decode(strong.network, plan, kept, output=0),
-            architecture=strong.architecture,
-            kept=kept,
-            output=0,
-            class_name=strong.class_names[0],
-            preprocessing=strong.preprocessing,
-        ).to(self.device)
+        return self._placed(whole_module(self._maker.strong(), 0))
 
     def modules(self, count: int) -> list[ClassModule]:
         """So many class modules of the strong model, each by a mask of its own."""
         while len(self._modules) < count:
-            number = len(self._modules)
-            module = random_module(
-                self._classifier(self.settings.seed + 1),
-                number % 10,
-                kept_share=self.settings.kept_share,
-                seed=self.settings.seed + number,
-            )
-            self._modules.append(module.to(self.device))
+            self._modules.append(self._placed(self._maker.module(len(self._modules))))
         return self._modules[:count]
 
-    @cached_property
-    def _modules(self) -> list[ClassModule]:
-        return []
+    def inputs(self, networks: Sequence[ImageNetwork], batch: int) -> list[Tensor]:
+        """Prepared images of noise for each network, channels innermost, on the device.
 
-    def images(self, batch: int) -> Tensor:
-        """Prepared images of noise: float32 (batch, 3, side, side), on the device."""
-        generator = torch.Generator().manual_seed(self.settings.seed + batch)
-        side = self.settings.side
-        return torch.randn(batch, 3, side, side, generator=generator).to(self.device)
+        Float32 (batch, channels, height, width); networks that prepare alike share them.
+        """
+        made: dict[Preprocessing, Tensor] = {}
+        for wanted in dict.fromkeys(one.preprocessing for one in networks):
+            generator = torch.Generator().manual_seed(self.settings.seed + batch)
+            images = torch.randn(batch, wanted.channels, *wanted.size, generator=generator)
+            made[wanted] = images.to(self.device, memory_format=torch.channels_last)
+        return [made[one.preprocessing] for one in networks]
 
-    def _classifier(self, seed: int) -> Classifier:
-        spec = ArchitectureSpec(
-            name=self.settings.architecture, arguments=self.settings.arguments()
-        )
-        return random_classifier(spec, side=self.settings.side, seed=seed)
+    def _placed(self, network: Made) -> Made:
+        network.to(self.device).eval().requires_grad_(requires_grad=False)
+        if self.is_packed:
+            pack(network)
+        return network

@@ -11,6 +11,7 @@ from patchbay.bench_figures import figure_options
 
 
 @click.command(short_help="Measure a weak model beside the same with patches: time and memory.")
+@click.argument("uri", required=False)
 @click.option(
     "--architecture",
     "architectures",
@@ -18,21 +19,22 @@ from patchbay.bench_figures import figure_options
     multiple=True,
     default=("simcnn", "rescnn"),
     show_default=True,
-    help="Of all networks; may be given twice.",
+    help="Of networks with random weights; may be given twice.",
 )
 @click.option(
     "--width",
+    "widths",
     type=options.FiniteRange(0.05, 1),
-    default=1.0,
+    multiple=True,
+    default=(1.0,),
     show_default=True,
-    help="SimCNN's, as a share of the paper's.",
+    help="Theirs, as a share of the paper's; may be given several times.",
 )
 @click.option(
-    "--batches",
+    "--batch",
+    "batches",
     type=options.Counts(4096),
-    default="1,8,32",
-    show_default=True,
-    help="Images at once.",
+    help="Images at once.  [default: 1,8,32; on a GPU 1,8,32,128,512]",
 )
 @click.option(
     "--repeats",
@@ -67,11 +69,13 @@ from patchbay.bench_figures import figure_options
     help="Show what a file of --out holds, such as another machine's, and measure nothing.",
 )
 @options.threads
+@options.home
 @figure_options
 def inference(
+    uri: str | None,
     architectures: tuple[str, ...],
-    width: float,
-    batches: tuple[int, ...],
+    widths: tuple[float, ...],
+    batches: tuple[int, ...] | None,
     repeats: int,
     device: str,
     precision: str,
@@ -80,6 +84,7 @@ def inference(
     pictures: Path | None,
     figures: Path | None,
     threads: int,
+    home: Path | None,
     toy: bool,
     seed: int,
     out: Path | None,
@@ -87,17 +92,22 @@ def inference(
 ) -> None:
     """Run a weak model, class modules and a strong model by themselves, in turns.
 
-    All have random weights. Each row is compared with the weak model alone within the same
-    round. Where only torch is installed, such as beside a GPU, the same is measured by
+    URI is the address of a patched model: its networks are measured, its strong model and other
+    class modules of that, if the registry has them. Without URI networks with random weights
+    are. Each row is compared with the weak model alone within the same round. Where only torch
+    is installed, such as beside a GPU, the same is measured by
 
         python -m benchmarks.inference --device cuda --out FILE
 
     and shown here by --figures FILE.
     """
+    if uri is not None and (refused := options.given("architectures", "widths", "toy")):
+        raise click.UsageError(f"{refused[0]} is of networks with random weights: leave URI out")
+    if uri is None and options.given("home"):
+        raise click.UsageError("--home goes with URI")
     if figures is None:
-        measured = {
-            "width": 0.05 if toy else width,
-            "batches": batches,
+        more = {
+            "batches": batches or ((1, 8, 32) if device == "cpu" else (1, 8, 32, 128, 512)),
             "repeats": repeats,
             "device": device,
             "precision": precision,
@@ -106,7 +116,10 @@ def inference(
             "threads": threads,
             "seed": seed,
         }
-        found = inference_bench.measure(("simcnn",) if toy else architectures, measured, out)
+        if toy:
+            architectures, widths = ("simcnn",), (0.05,)
+        asked = inference_bench.Asked(uri, home, architectures, widths, more)
+        found = inference_bench.measure(asked, out)
     else:
         found = inference_bench.read(figures)
     inference_bench.show(found, pictures, as_json=as_json)

@@ -8,7 +8,11 @@ from benchmarks.inference.aims import verdicts
 from benchmarks.inference.latency import Latencies
 from benchmarks.inference.settings import InferenceSettings
 
-COSTS = {"module": {"multiply_adds": 25}, "strong": {"multiply_adds": 100}}
+COSTS = {
+    "module": {"multiply_adds": 25},
+    "module_aligned": {"multiply_adds": 20},
+    "strong": {"multiply_adds": 100},
+}
 
 
 def latencies(patched: float, *, executor: str, rounds: int = 50, batch: int = 1) -> Latencies:
@@ -16,7 +20,10 @@ def latencies(patched: float, *, executor: str, rounds: int = 50, batch: int = 1
     drift = [1 + number / rounds for number in range(rounds)]
     ms = {
         (name, executor): [value * one for one in drift]
-        for name, value in {"weak": 4, "module": 2, "strong": 8, "patched": patched}.items()
+        for name, value in {
+            **{"weak": 4, "module": 2, "module_aligned": 2.2},
+            **{"strong": 8, "patched": patched},
+        }.items()
     }
     return Latencies(batch, ms, ms, {})
 
@@ -27,11 +34,19 @@ def latencies(patched: float, *, executor: str, rounds: int = 50, batch: int = 1
 )
 def test_on_a_cpu_the_sum_of_both_is_the_measure(patched: float, rounds: int, verdict: str) -> None:
     measured = [latencies(patched, executor="in_turn", rounds=rounds)]
-    of_sum, of_share = verdicts(InferenceSettings(), measured, [], COSTS)
+    of_sum, of_share, aligned = verdicts(InferenceSettings(), measured, [], COSTS)
     assert of_sum["median"] == pytest.approx(patched / 6)
     assert of_sum["verdict"] == verdict
     assert of_share["median"] == pytest.approx((2 / 8) / (25 / 100))
     assert of_share["verdict"] == ("met" if rounds >= 50 else "undecided")
+    assert aligned["median"] == pytest.approx((2.2 / 8) / (20 / 100))
+    assert aligned["verdict"] == ("missed" if rounds >= 50 else "undecided")
+
+
+def test_a_model_whose_strong_one_is_not_there_is_judged_by_the_sum_alone() -> None:
+    measured = [latencies(6.2, executor="in_turn")]
+    [one] = verdicts(InferenceSettings(), measured, [], {"module": {"multiply_adds": 25}})
+    assert one["name"] == "patched / (weak + module)"
 
 
 def test_on_a_gpu_the_weak_model_s_time_and_memory_are_the_measure() -> None:

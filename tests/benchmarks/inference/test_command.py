@@ -13,12 +13,13 @@ from PIL import Image
 
 from tests.patchbay.running import run_command
 
-TOY = ("bench", "inference", "--toy", "--repeats", "5", "--batches", "1,3")
+TOY = ("bench", "inference", "--toy", "--repeats", "5", "--batch", "1,3")
 ROWS = {
     *(("weak", "in_turn"), ("module", "in_turn"), ("strong", "in_turn"), ("patched", "in_turn")),
     *(("patched_masked", "in_turn"), ("patched_strong", "in_turn"), ("patched_2", "in_turn")),
     *(("patched_4", "in_turn"), ("patched_8", "in_turn"), ("patched", "threads")),
-    ("patched", "two_processes"),
+    *(("patched", "two_processes"), ("module_aligned", "in_turn")),
+    *(("weak", "unpacked"), ("patched", "unpacked")),
 }
 
 
@@ -99,7 +100,7 @@ import benchmarks.inference.__main__
 @pytest.mark.slow
 def test_it_runs_without_the_command(tmp_path: Path) -> None:
     out = tmp_path / "inference.json"
-    arguments = ["--architecture", "simcnn", "--width", "0.05", "--batches", "2", "--modules", "2"]
+    arguments = ["--architecture", "simcnn", "--width", "0.05", "--batch", "2", "--modules", "2"]
     arguments += ["--repeats", "2", "--no-memory", "--no-processes", "--out", str(out)]
     command = [sys.executable, "-m", "benchmarks.inference", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -111,13 +112,14 @@ def test_it_runs_without_the_command(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("--batches", "0"), "expected numbers from 1 to 4096"),
-        (("--batches", "many"), "expected numbers from 1 to 4096"),
+        (("--batch", "0"), "expected numbers from 1 to 4096"),
+        (("--batch", "many"), "expected numbers from 1 to 4096"),
         (("--width", "nan"), "not a finite number"),
         (("--repeats", "0"), "0 is not in the range"),
         (("--precision", "tf32"), "tf32 is arithmetic of GPUs"),
         (("--architecture", "resnet18"), "'resnet18' is not one of"),
         (("--figures", "nowhere.json"), "does not exist"),
+        (("--home", "somewhere"), "--home goes with URI"),
     ],
 )
 def test_what_can_t_be_measured_is_refused(arguments: tuple[str, ...], expected: str) -> None:
