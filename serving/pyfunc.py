@@ -16,6 +16,7 @@ from registry.loading import Loaded
 from registry.standalone import load_archive
 from serving.decoding.images import ImageDecoder
 from serving.decoding.limits import ImageLimits
+from serving.engine.packing import pack_all
 from serving.errors import RequestError
 from serving.scoring.answering import Answers, Model, Preparation, answer
 from serving.scoring.batches import Batch, Slice
@@ -70,6 +71,7 @@ class ScoringModel:
                 "patched model"
             )
         self._model = loaded.model
+        pack_all(self._model)
         told = {"uri": loaded.version.uri, "digest": loaded.version.digest}
         self._columns = Columns(self._model, told)
         settings = Settings()

@@ -180,6 +180,7 @@ def _score(
     quiet: bool,
 ) -> Counts:
     """Score all images into a folder, alone, from where it was left."""
+    from serving.engine.packing import pack_all
     from serving.scoring.folder import LOCK_FILE
     from serving.scoring.scoring import (
         MAX_PIXELS,
@@ -189,6 +190,8 @@ def _score(
         scored_folder,
     )
 
+    model = _whole(loaded)
+    pack_all(model)
     source = ModelSource(loaded.version.uri, loaded.version.digest)
     settings = ScoringSettings(max_pixels=max_pixels or MAX_PIXELS)
     folder = scored_folder(out, inputs, source, settings)
@@ -200,7 +203,7 @@ def _score(
             with progress_bars(quiet=quiet) as bar:
                 counts = score_into(
                     folder,
-                    _whole(loaded),
+                    model,
                     inputs,
                     source,
                     settings,

@@ -13,7 +13,8 @@ from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from modularizer.analysis.tracing import traced
-from modularizer.classifier import ImageNetwork, inference
+from modularizer.assembly.patched import PatchedClassifier
+from modularizer.classifier import Classifier, ImageNetwork, inference
 from modularizer.preprocessing import Preprocessing
 
 logger = logging.getLogger(__name__)
@@ -108,6 +109,12 @@ def pack(model: ImageNetwork) -> bool:
         return False
     model.go_on_with(network)
     return True
+
+
+def pack_all(model: Classifier | PatchedClassifier) -> None:
+    """The same for each network of a model that many images will go through."""
+    for one in model.branches if isinstance(model, PatchedClassifier) else (model,):
+        pack(one)
 
 
 def packed(network: nn.Module, images: Tensor) -> fx.GraphModule:

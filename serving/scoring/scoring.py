@@ -75,6 +75,7 @@ def scored_folder(
         "images_fingerprint": inputs.fingerprint(),
         **asdict(settings),
         "threads": torch.get_num_threads(),  # they add up in another order
+        "networks": "packed",  # so do these
         "software": software_versions("torch", "numpy", "pillow", "pyarrow"),
     }
     return ScoredFolder(path, task)
