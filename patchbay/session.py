@@ -48,15 +48,20 @@ def open_registry(
             f"there is no registry in {folder}; `patchbay demo` or `patchbay train` makes one, "
             "--home and PATCHBAY_HOME name another"
         )
-    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"  # nothing here needs it
-    warnings.simplefilter("ignore")  # other people's deprecations are not for our users
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    quieten()
     import torch
 
     from registry.registry import Registry
 
     torch.set_num_threads(threads)
     return Registry.open(home)
+
+
+def quieten() -> None:
+    """Have MLflow run no pickles, and nobody else's warnings shown: for whole processes alone."""
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"  # nothing here needs it
+    warnings.simplefilter("ignore")  # other people's deprecations are not for our users
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
 
 
 def load_splits(
