@@ -42,7 +42,13 @@ def plan_of(strong: Classifier) -> SlicingPlan:
 
 
 def random_module(
-    strong: Classifier, output: int, *, kept_share: float = 0.6, seed: int = 0, align: int = 1
+    strong: Classifier,
+    output: int,
+    *,
+    kept_share: float = 0.6,
+    seed: int = 0,
+    align: int = 1,
+    plan: SlicingPlan | None = None,
 ) -> ClassModule:
     """A class module of a classifier, by a random mask.
 
@@ -52,8 +58,9 @@ def random_module(
         kept_share: of the kernels of each layer, about.
         seed: of the mask.
         align: each layer keeps a multiple of so many kernels, if it has as many.
+        plan: how the classifier can be sliced, if that is known.
     """
-    plan = plan_of(strong)
+    plan = plan or plan_of(strong)
     kept = random_mask(plan, kept_share, seed, align=align)
     return module_by_mask(strong, plan, kept, output)
 
