@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from patchbay.commands.bench_cost import cost
+from patchbay.commands.bench_growth import memory_growth
 from patchbay.commands.bench_inference import inference
 from patchbay.commands.bench_paper import paper
 from patchbay.commands.bench_search import search
@@ -23,3 +24,4 @@ bench.add_command(inference)
 bench.add_command(cost)
 bench.add_command(serving)
 bench.add_command(soak)
+bench.add_command(memory_growth)
