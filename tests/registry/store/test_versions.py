@@ -52,6 +52,36 @@ def test_users_are_told_from_those_of_names_that_look_alike(
     assert registry.used_by(patched[0]) == []
 
 
+def test_users_are_told_with_their_aliases_whether_or_not_they_begin_alike(
+    registry: Registry, fresh_name: str
+) -> None:
+    strong = registry.add_classifier(make_trained(f"{fresh_name}_s"))
+    modules = registry.add_decomposition(
+        make_decomposition(f"{fresh_name}_s", make_classifier()), strong_uri=strong
+    )
+    patched = [
+        registry.add_patched(make_patched(name, strong, modules[0]))
+        for name in (f"Z.{fresh_name}", f"a-{fresh_name}")
+    ]
+    chosen = [modules[0], modules[-1], *patched]
+    for number, uri in enumerate(chosen):
+        registry.aliases.promote(uri, f"chosen-{number}")
+    found = {one.uri: one.aliases for one in registry.used_by(strong)}
+    assert found == dict.fromkeys(modules, ()) | {
+        uri: (f"chosen-{number}",) for number, uri in enumerate(chosen)
+    }
+    of_module = {one.uri: one.aliases for one in registry.used_by(modules[0])}
+    assert of_module == {patched[0]: ("chosen-2",), patched[1]: ("chosen-3",)}
+    elsewhere = registry.add_classifier(make_trained(f"{fresh_name}-other"))
+    alike = registry.add_decomposition(
+        make_decomposition(f"{fresh_name}-other", make_classifier()), strong_uri=elsewhere
+    )
+    registry.aliases.promote(alike[1], "chosen")
+    assert {one.uri: one.aliases for one in registry.used_by(elsewhere)} == {
+        uri: ("chosen",) * (uri == alike[1]) for uri in alike
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.timed
 def test_a_thousand_class_modules_are_listed_in_two_seconds(tmp_path: Path) -> None:
