@@ -68,8 +68,9 @@ class PatchedClassifier(nn.Module):
         super().__init__()
         if not patches:
             raise PatchError("a patched classifier needs at least one class module")
+        columns = {name: column for column, name in enumerate(weak.class_names)}
         for patch in patches:
-            if patch.class_name not in weak.class_names:
+            if patch.class_name not in columns:
                 raise PatchError(
                     f"the weak model has no class {patch.class_name!r} to patch; "
                     f"it has {', '.join(weak.class_names)}"
@@ -81,6 +82,7 @@ class PatchedClassifier(nn.Module):
         require_fitting_fusion(self.fusion, [patch.calibration for patch in patches])
         self.weak = weak
         self.patches = tuple(patches)
+        self._columns = [columns[name] for name in names]
         self.class_modules = nn.ModuleList(patch.class_module for patch in patches)
 
     @property
@@ -102,11 +104,12 @@ class PatchedClassifier(nn.Module):
         Raises:
             PatchError: if a class has no patch here, or none is given.
         """
-        patched = [patch.class_name for patch in self.patches]
-        for name in class_names:
+        wanted = dict.fromkeys(class_names)
+        patched = {patch.class_name: index for index, patch in enumerate(self.patches)}
+        for name in wanted:
             if name not in patched:
                 raise PatchError(f"there is no patch for {name!r}; there are {', '.join(patched)}")
-        chosen = [index for index, name in enumerate(patched) if name in class_names]
+        chosen = [index for name, index in patched.items() if name in wanted]
         fusion = self.fusion.for_patches(chosen)
         return PatchedClassifier(self.weak, [self.patches[i] for i in chosen], fusion)
 
@@ -127,7 +130,7 @@ class PatchedClassifier(nn.Module):
         weak_logits, *raw_scores = outputs
         scores = self.fusion.combine(
             weak_logits,
-            [self.weak.class_index(patch.class_name) for patch in self.patches],
+            self._columns,
             [patch.calibration for patch in self.patches],
             raw_scores,
         )
