@@ -15,7 +15,7 @@ _COLOURS = ("#343a40", "#0b7285", "#e8590c", "#7048e8")
 _MARKERS = "os^D"
 _SCALES = {"bytes": 1 / 2**20, "seconds": 1.0, "ms": 1.0}
 _LABELS = {"bytes": "MiB", "seconds": "seconds", "ms": "ms"}
-_COLUMNS = 3
+_COLUMNS = 4
 _ROOM = 0.42
 """Of a panel's height, above the points, for a legend of four lines."""
 
@@ -80,6 +80,12 @@ PANELS = (
         },
     ),
     Panel(
+        "listed",
+        "Python's objects at the worst moment",
+        "class modules in it",
+        {"list_peak_bytes": "list all"},
+    ),
+    Panel(
         "classes",
         "a decomposition's time",
         "classes",
@@ -95,6 +101,12 @@ PANELS = (
         "joining a batch's scores",
         "classes",
         {"combine_ms": "one patch", "combine_all_ms": "a patch for each class"},
+    ),
+    Panel(
+        "classes",
+        "tensors at the worst moment",
+        "classes",
+        {"compose_peak_bytes": "compose", "diff_peak_bytes": "Diff"},
     ),
 )
 
@@ -112,7 +124,7 @@ def save_pictures(found: Mapping[str, Any], folder: Path) -> list[Path]:
     panels = [one for one in PANELS if any(one.series == row["series"] for row in found["rows"])]
     columns = min(_COLUMNS, len(panels))
     lines = -(-len(panels) // columns)
-    figure = Figure(figsize=(4.4 * columns, 4.0 * lines), layout="constrained")
+    figure = Figure(figsize=(4.0 * columns, 3.8 * lines), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(lines, columns, squeeze=False).flatten()
     for axis, panel in zip(axes, panels, strict=False):
