@@ -114,21 +114,22 @@ def show(found: dict[str, Any], pictures: Path | None, *, as_json: bool) -> None
             ],
             left=2,
         )
-    table(
-        "",
-        ("", "batch", "ratio", "95 %", "aim", ""),
-        [
-            (
-                f"{one['model']}: {one['name']}",
-                str(one["batch"]),
-                f"{one['median']:.3f}",
-                f"{one['low']:.3f} to {one['high']:.3f}" if "low" in one else "",
-                f"at most {one['aim']:.2f}",
-                one["verdict"],
-            )
-            for one in found["verdicts"]
-        ],
-    )
+    if found["verdicts"]:
+        table(
+            "",
+            ("", "batch", "ratio", "95 %", "aim", ""),
+            [
+                (
+                    f"{one['model']}: {one['name']}",
+                    str(one["batch"]),
+                    f"{one['median']:.3f}",
+                    f"{one['low']:.3f} to {one['high']:.3f}" if "low" in one else "",
+                    f"at most {one['aim']:.2f}",
+                    one["verdict"],
+                )
+                for one in found["verdicts"]
+            ],
+        )
     for one in found["claims"]:
         say(f"{one['model']}: {_claim(one)}")
     if pictures is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -16,6 +17,7 @@ from registry.loading import Loaded, PartSource
 from registry.registry import Registry
 from registry.store.client import open_store
 from serving.engine.executors.choosing import possible_executors
+from serving.engine.packing import place
 from serving.residency.building import Builder
 from serving.residency.parts import PartCache, give_memory_back
 
@@ -54,8 +56,9 @@ def loaded(home: Path, uri: str, *, batch: int, threads: int) -> Found:
         os.environ["PATCHBAY_CACHE"] = cache
         registry = TimedRegistry(open_store(home, must_exist=True))
         version = registry.find(uri)
-        parts = PartCache()
-        builder = Builder(parts, possible_executors("cpu", batch_size=batch), home=home)
+        executors = possible_executors("cpu", batch_size=batch)
+        parts = PartCache(place=partial(place, device=executors[0].device))
+        builder = Builder(parts, executors, home=home)
         give_memory_back()
         before, began = resident_bytes(), perf_counter()
         served = builder.build(registry, version)

@@ -20,6 +20,7 @@ from modularizer.records import AppliedPatch, PatchedManifest
 from registry.registry import Registry
 from serving.engine.engine import Engine
 from serving.engine.executors.in_turn import SequentialExecutor
+from serving.engine.packing import place
 from serving.residency.building import Builder
 from serving.residency.parts import PartCache
 
@@ -94,7 +95,9 @@ def _measure_latency(
 ) -> None:
     """Ask each model in turns, all of them in memory; their parts are shared."""
     torch.set_num_threads(settings.threads)
-    builder = Builder(PartCache(), (SequentialExecutor(),), home=home)
+    in_turn = SequentialExecutor()
+    parts = PartCache(place=partial(place, device=in_turn.device))
+    builder = Builder(parts, (in_turn,), home=home)
     with ExitStack() as leases:
         asking = {}
         for size, uri in uris.items():

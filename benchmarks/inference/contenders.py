@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from benchmarks.inference.forms import UNPACKED, forms_of
 from benchmarks.inference.settings import InferenceSettings, RandomNetworks
 from benchmarks.inference.subject import Subject
 from modularizer.classifier import ImageNetwork
@@ -16,9 +17,6 @@ from serving.engine.executors.graphs import GraphExecutor
 from serving.engine.executors.in_turn import SequentialExecutor
 from serving.engine.executors.streams import StreamExecutor
 from serving.engine.executors.threads import ThreadExecutor
-
-UNPACKED = "unpacked"
-"""In turn, by torch as it is: what packing is compared with."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +27,13 @@ class Row:
         name: ``weak``, ``patched`` and so on.
         executor: what runs its networks.
         networks: gives them; the weak one first.
+        form: makes something else of each, if it is given.
     """
 
     name: str
     executor: str
     networks: Callable[[Subject], Sequence[ImageNetwork]] = field(compare=False)
+    form: Callable[[ImageNetwork], RunnableBranch] | None = field(default=None, compare=False)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -42,11 +42,18 @@ class Row:
 
     def subject(self, settings: InferenceSettings) -> Subject:
         """Where its networks come from."""
-        return Subject(settings, is_packed=self.executor not in (UNPACKED, "compiled"))
+        plain = self.form is not None or self.executor in (UNPACKED, "compiled")
+        return Subject(settings, is_packed=not plain)
 
 
 def rows_of(settings: InferenceSettings) -> list[Row]:
     """Every row of one process; ``weak`` and ``module`` as the service runs them first."""
+    if settings.forms:
+        return [
+            Row(name, form, networks, make)
+            for form, make in forms_of(compiled=settings.compiled).items()
+            for name, networks in _ALONE.items()
+        ]
     best, networks = default_executor(settings), settings.networks
     weak = Row("weak", best, lambda s: [s.weak])
     patched = Row("patched", best, _with_modules(1))
@@ -71,12 +78,20 @@ def rows_of(settings: InferenceSettings) -> list[Row]:
     return rows
 
 
+_ALONE: dict[str, Callable[[Subject], Sequence[ImageNetwork]]] = {
+    "weak": lambda subject: [subject.weak],
+    "module": lambda subject: subject.modules(1),
+}
+
+
 def _with_modules(count: int) -> Callable[[Subject], Sequence[ImageNetwork]]:
     return lambda subject: [subject.weak, *subject.modules(count)]
 
 
 def default_executor(settings: InferenceSettings) -> str:
-    """What the service runs networks by on this device."""
+    """What the service runs networks by on this device; of forms the one that torch has."""
+    if settings.forms:
+        return UNPACKED
     return "graphs" if settings.device == "cuda" else "in_turn"
 
 
@@ -148,6 +163,8 @@ def contender(row: Row, subject: Subject, executors: dict[str, Executor]) -> Con
     """Make a row's networks, on the device."""
     networks = row.networks(subject)
     branches: Sequence[RunnableBranch] = [*networks]  # type: ignore[list-item]
+    if row.form is not None:
+        return Contender(row, networks, [row.form(one) for one in networks], SequentialExecutor())
     if row.executor == "compiled":
         branches = [CompiledBranch(one) for one in branches]
     return Contender(row, networks, branches, executors[row.executor])

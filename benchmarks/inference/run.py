@@ -81,19 +81,21 @@ def _measure(settings: InferenceSettings, told: Tell) -> dict[str, Any]:
             )
             told(f"{name}: batch {batch} is timed")
         networks = _counted(settings)
-        apart = _apart(settings, *contenders[0]) if settings.processes else []
+        apart = (
+            _apart(settings, *contenders[0]) if settings.processes and not settings.forms else []
+        )
     rows = [one.row for one, _ in contenders]
     del contenders
     held: dict[tuple[str, str], dict[int, Held]] = {}
-    if settings.memory:
+    if settings.memory and not settings.forms:
         for row in rows:
             held[row.key] = measure_memory(row, settings)
         told(f"{name}: memory is measured")
     found = [_row(row, one, held, networks, settings) for one in measured for row in rows] + apart
     return {
         "rows": found,
-        "claims": claims(found, default_executor(settings)),
-        "verdicts": verdicts(settings, measured, found, networks),
+        "claims": [] if settings.forms else claims(found, default_executor(settings)),
+        "verdicts": [] if settings.forms else verdicts(settings, measured, found, networks),
         "networks": networks,
     }
 

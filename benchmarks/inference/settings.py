@@ -119,6 +119,7 @@ class InferenceSettings(BaseModel):
         precision: ``tf32`` lets a GPU's convolutions round to 10 bits.
         threads: of one operation, on a CPU.
         compiled: whether there are rows by ``torch.compile``, which take minutes.
+        forms: whether the weak model and a module are measured in all forms, on a CPU, instead.
         processes: whether there is a row of two processes.
         memory: whether memory is measured, by a process for each row.
         seed: of images and order.
@@ -134,6 +135,7 @@ class InferenceSettings(BaseModel):
     precision: Literal["float32", "tf32"] = "float32"
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     compiled: bool = False
+    forms: bool = False
     processes: bool = True
     memory: bool = True
     seed: int = 0

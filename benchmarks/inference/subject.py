@@ -20,7 +20,7 @@ from benchmarks.networks import random_classifier, random_module, whole_module
 from modularizer.assembly.class_module import ClassModule
 from modularizer.classifier import Classifier, ImageNetwork
 from modularizer.preprocessing import Preprocessing
-from serving.engine.packing import pack
+from serving.engine.packing import place
 
 Made = TypeVar("Made", bound=ImageNetwork)
 
@@ -174,7 +174,7 @@ class Subject:
         return [made[one.preprocessing] for one in networks]
 
     def _placed(self, network: Made) -> Made:
-        network.to(self.device).eval().requires_grad_(requires_grad=False)
+        network.eval().requires_grad_(requires_grad=False)
         if self.is_packed:
-            pack(network)
-        return network
+            place(network, device=self.device)
+        return network.to(self.device)

@@ -53,6 +53,11 @@ from patchbay.bench_figures import figure_options
 )
 @click.option("--compiled", is_flag=True, help="Rows by torch.compile, too, which takes minutes.")
 @click.option(
+    "--forms",
+    is_flag=True,
+    help="Instead, the weak model and a module in each form in which a CPU could run them.",
+)
+@click.option(
     "--memory/--no-memory",
     default=True,
     show_default=True,
@@ -80,6 +85,7 @@ def inference(
     device: str,
     precision: str,
     compiled: bool,
+    forms: bool,
     memory: bool,
     pictures: Path | None,
     figures: Path | None,
@@ -105,6 +111,8 @@ def inference(
         raise click.UsageError(f"{refused[0]} is of networks with random weights: leave URI out")
     if uri is None and options.given("home"):
         raise click.UsageError("--home goes with URI")
+    if forms and (uri is not None or device != "cpu" or pictures is not None):
+        raise click.UsageError("--forms is of random networks on a CPU, and has no pictures")
     if figures is None:
         more = {
             "batches": batches or ((1, 8, 32) if device == "cpu" else (1, 8, 32, 128, 512)),
@@ -112,6 +120,7 @@ def inference(
             "device": device,
             "precision": precision,
             "compiled": compiled,
+            "forms": forms,
             "memory": memory,
             "threads": threads,
             "seed": seed,

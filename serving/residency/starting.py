@@ -5,16 +5,11 @@ from __future__ import annotations
 import logging
 from functools import partial
 from threading import Thread
-from typing import TYPE_CHECKING
 
 from serving.errors import ModelError, ServingError
 from serving.residency.following import Follower
 from serving.residency.state import ServiceState
 from serving.telemetry import Telemetry
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +57,7 @@ def open_models(state: ServiceState, telemetry: Telemetry) -> Follower:
 
     from serving.engine.batcher import Batcher
     from serving.engine.executors.choosing import possible_executors
+    from serving.engine.packing import place
     from serving.residency.building import Builder
     from serving.residency.parts import PartCache
     from serving.residency.repository import Repository
@@ -71,10 +67,9 @@ def open_models(state: ServiceState, telemetry: Telemetry) -> Follower:
     executors = possible_executors(
         settings.device, batch_size=settings.batch_size, precision=settings.precision
     )
-    device = executors[0].device
     parts = PartCache(
         settings.memory_bytes,
-        place=partial(_place, device=device),
+        place=partial(place, device=executors[0].device),
         changed=telemetry.note_parts,
     )
     state.open(
@@ -88,13 +83,3 @@ def open_models(state: ServiceState, telemetry: Telemetry) -> Follower:
     follower = Follower(state, builder, telemetry)
     state.follower, state.repository = follower, Repository(state, follower, builder, parts)
     return follower
-
-
-def _place(network: nn.Module, *, device: torch.device) -> None:
-    """Move a network to where it will run, in the form in which it runs fastest there."""
-    from modularizer.classifier import ImageNetwork
-    from serving.engine.packing import pack
-
-    network.to(device)
-    if isinstance(network, ImageNetwork):
-        pack(network)
