@@ -12,12 +12,13 @@ from benchmarks.serving.answers import OK
 from benchmarks.serving.asking import Asking, ask
 from benchmarks.serving.cores import choose_cores
 from benchmarks.serving.generator import LoadGenerator
+from benchmarks.serving.memory_watch import MemoryWatch
 from benchmarks.serving.orders import ClosedLoop, OpenLoop
 from benchmarks.serving.peers import PACKAGES, patchbay_service
 from benchmarks.serving.quantiles import quantile
 from benchmarks.serving.rows import Measured, row
 from benchmarks.soak.changes import Changes, Happened
-from benchmarks.soak.memory import MemoryWatch, growth
+from benchmarks.soak.memory import growth
 from benchmarks.soak.settings import SoakSettings
 from benchmarks.soak.versions import ALIAS, NAME, Versions
 from registry.registry import Registry

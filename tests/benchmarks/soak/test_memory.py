@@ -1,12 +1,8 @@
 from __future__ import annotations
 
-import os
-from time import monotonic, sleep
-
 import pytest
 
-from benchmarks.serving.process_tree import ProcessTree
-from benchmarks.soak.memory import MemoryWatch, growth
+from benchmarks.soak.memory import growth
 
 
 def test_growth_is_of_the_last_tenth_against_the_first_after_the_warm_up() -> None:
@@ -28,20 +24,3 @@ def test_memory_that_is_freed_is_no_growth() -> None:
 
 def test_a_few_looks_say_nothing() -> None:
     assert growth([(float(n), 100.0 + n) for n in range(19)], after_seconds=0) is None
-
-
-def wait_for_looks(watch: MemoryWatch, looks: int) -> None:
-    deadline = monotonic() + 60
-    while len(watch.seen) < looks:
-        assert monotonic() < deadline
-        sleep(0.01)
-
-
-def test_what_a_process_takes_meanwhile_is_seen() -> None:
-    with MemoryWatch(ProcessTree(os.getpid()), pause_seconds=0.02) as watch:
-        wait_for_looks(watch, 3)
-        held = bytes(64 * 2**20) * 2  # copied, so that it is really there
-        wait_for_looks(watch, len(watch.seen) + 3)
-    (_, first), *_, (seconds, last) = watch.seen
-    assert last - first > 0.9 * len(held) / 2**20
-    assert seconds > 0.08
