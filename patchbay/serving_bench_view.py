@@ -16,7 +16,7 @@ def show(found: Found) -> None:
     _show_comparisons(found)
     _say_overload(found["overload"])
     for name, peer in found["peers"].items():
-        say(f"{name}: ready after {peer['startup_seconds']:.1f} s, {peer['rss_mib']:,.0f} MiB held")
+        say(f"{name}: ready after {peer['startup_seconds']:.1f} s, {peer['rss_mib']:,.0f} MiB")
     generator = found["generator"]
     asked = ", ".join(
         f"{row['requests_per_second']:,.0f} at {row['clients']}" for row in generator["ceiling"]
@@ -34,7 +34,7 @@ def _show_rows(found: Found) -> None:
     table(
         f"Weak model of {multiply_adds['weak']:,} multiply-adds, class module of "
         f"{multiply_adds['module']:,}, random weights; one core",
-        ("", "payload", "load", "requests/s", "p50 ms", "p99 ms", "failures", "CPU ms"),
+        ("", "payload", "load", "requests/s", "p50 ms", "p99 ms", "failures", "CPU ms", "MiB"),
         [
             (
                 *(row["name"], row["payload"], _load(row)),
@@ -42,6 +42,7 @@ def _show_rows(found: Found) -> None:
                 *(_number(row[name]) for name in ("p50_ms", "p99_ms")),
                 ", ".join(f"{n} {kind}" for kind, n in row["failures_by_kind"].items()) or "0",
                 _number(row["server_cpu_ms"]),
+                f"{row['rss_mib']:,.0f}" if "rss_mib" in row else "-",
             )
             for row in found["rows"]
         ],

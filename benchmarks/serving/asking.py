@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.serving.generator import LoadGenerator
+from benchmarks.serving.memory_watch import MemoryWatch
 from benchmarks.serving.orders import ClosedLoop, OpenLoop, Order
 from benchmarks.serving.payloads import Payload
-from benchmarks.serving.peers import Peer
+from benchmarks.serving.peer import Peer
 from benchmarks.serving.rows import Measured
+
+_LOOK_SECONDS = 0.5
+"""Between two looks at a server's memory, one of which takes some milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +20,7 @@ class Asking:
     """Who is asked, and how.
 
     Attributes:
-        name: of the rows: patched, weak, mlflow.
+        name: of the rows: patched, weak, or the other server's.
         peer: the server.
         payload: what it is sent.
     """
@@ -37,6 +41,8 @@ def ask(
 ) -> Measured:
     """Put one window of load on a server, and read what it took.
 
+    A server that is paused goes on meanwhile.
+
     Args:
         generator: puts it.
         asking: on whom.
@@ -52,6 +58,9 @@ def ask(
         warm_up_seconds=warm_up_seconds,
         grace_seconds=grace_seconds,
     )
-    before = asking.peer.processes.cpu_seconds()
-    window = generator.carry_out(order)
-    return Measured(window, asking.peer.processes.cpu_seconds() - before)
+    processes = asking.peer.processes
+    with processes.awake(), MemoryWatch(processes, pause_seconds=_LOOK_SECONDS) as memory:
+        before = processes.cpu_seconds()
+        window = generator.carry_out(order)
+        taken = processes.cpu_seconds() - before
+    return Measured(window, taken, rss_mib=max(mib for _, mib in memory.seen))

@@ -9,7 +9,7 @@ from typing import Self
 
 from benchmarks.serving.cores import on_core
 from benchmarks.serving.orders import Order, Window
-from benchmarks.serving.peers import benchmark_environment
+from benchmarks.serving.peer import benchmark_environment
 from serving.errors import ServingError
 
 

@@ -104,6 +104,12 @@ def file_payloads(subject: Subject, side: Side) -> dict[str, Payload]:
     return found
 
 
+def plain_payloads(subject: Subject) -> dict[str, Payload]:
+    """Small plain files for a server that takes them as the service does, by name."""
+    found = file_payloads(subject, "patched")
+    return {name: found[name] for name in ("npy", "png")}
+
+
 def v2_payloads(subject: Subject) -> dict[str, Payload]:
     """The small pictures in the Open Inference Protocol, by name: as JSON and as binary tensors.
 

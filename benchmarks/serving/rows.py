@@ -22,10 +22,12 @@ class Measured:
     Attributes:
         window: what the load generator tells.
         cpu_seconds: processor time of the server's processes, warm-up and grace included.
+        rss_mib: the most memory that these held together, of two looks a second.
     """
 
     window: Window
     cpu_seconds: float
+    rss_mib: float
 
     @property
     def cpu_ms(self) -> float:
@@ -55,13 +57,14 @@ def row(name: str, payload: str, measured: Sequence[Measured], **more: Any) -> d
     """What some windows of the same load come to, as JSON values.
 
     Args:
-        name: who was asked: patched, weak, mlflow.
+        name: who was asked: patched, weak, or another server.
         payload: in which form.
         measured: at least one.
         more: what else belongs in the row, such as ``clients``.
 
     Returns:
-        Rates and costs are medians of the windows, latencies quantiles of all right answers.
+        Rates and costs are medians of the windows, latencies quantiles of all right answers,
+        memory is the most of any window.
     """
     rates = [one.requests_per_second for one in measured]
     latency_ms = [ms for one in measured for ms in one.window.answered.get(OK, _NONE).latency_ms]
@@ -84,6 +87,7 @@ def row(name: str, payload: str, measured: Sequence[Measured], **more: Any) -> d
         "failures": sum(failed.values()),
         "failures_by_kind": dict(sorted(failed.items())),
         "server_cpu_ms": statistics.median(one.cpu_ms for one in measured),
+        "rss_mib": max(one.rss_mib for one in measured),
         "generator_cpu_share": max(one.window.cpu_share for one in measured),
     }
     examples = {kind: text for one in measured for kind, text in one.window.examples.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,18 +11,19 @@ from typing import Any
 from benchmarks.environment import environment
 from benchmarks.serving.asking import Asking, ask
 from benchmarks.serving.comparisons import compare_peers, compare_sides, overhead
+from benchmarks.serving.contenders import CONTENDERS, is_installed
 from benchmarks.serving.cores import Cores, choose_cores
 from benchmarks.serving.generator import LoadGenerator
 from benchmarks.serving.orders import ClosedLoop
 from benchmarks.serving.own_times import run_own_times
-from benchmarks.serving.payloads import Payload, file_payloads, mlflow_payloads, v2_payloads
-from benchmarks.serving.peers import PACKAGES, Peer, mlflow_server, patchbay_service, trivial_server
+from benchmarks.serving.payloads import Payload, file_payloads, v2_payloads
+from benchmarks.serving.peer import Peer
+from benchmarks.serving.peers import PACKAGES, patchbay_service, trivial_server
 from benchmarks.serving.rounds import Rounds, fastest, run_rounds
 from benchmarks.serving.rows import row
 from benchmarks.serving.settings import ServingBenchSettings
 from benchmarks.serving.subject import Subject
 from registry.registry import Registry
-from serving.pyfunc import answer_columns
 
 COMPARED = "npy"
 """The form in which the patched and the weak model are compared."""
@@ -64,18 +65,19 @@ def measure_serving(
     subject: Subject,
     settings: ServingBenchSettings,
     *,
-    with_mlflow: bool,
     scratch: Path,
     told: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Measure the service over HTTP on loopback, patched and with the weak model alone.
+
+    All servers share a core, so whoever is not asked is paused: LitServe's processes take a
+    seventh of it while they wait.
 
     Args:
         registry: where the subject is.
         home: its folder.
         subject: what is served.
         settings: how much is measured.
-        with_mlflow: whether MLflow's server of the same model is measured beside it.
         scratch: an empty folder.
         told: called with a line whenever something is done.
 
@@ -91,22 +93,13 @@ def measure_serving(
         generator = stack.enter_context(LoadGenerator(cores.load))
         bench = Bench(subject, generator, settings, cores, told)
         ceiling = _ceiling(bench, scratch)
-        service = stack.enter_context(patchbay_service(subject.uri, home, core=cores.service))
-        told(f"the service is ready after {service.startup_seconds:.1f} s")
-        peers = {"patchbay": service}
-        if with_mlflow:
-            model = scratch / "model"
-            columns = answer_columns(patched=True)
-            registry.exchange.export_pyfunc(
-                subject.uri, model, loader="serving.pyfunc", columns=columns
-            )
-            peers["mlflow"] = stack.enter_context(
-                mlflow_server(model, scratch / "mlflow", core=cores.service)
-            )
-            told(f"MLflow's server is ready after {peers['mlflow'].startup_seconds:.1f} s")
+        peers = _started(bench, registry, home, scratch, stack)
         found = _measure(bench, peers)
         found["peers"] = {
-            name: {"startup_seconds": peer.startup_seconds, "rss_mib": peer.processes.rss_mib()}
+            name: {
+                "startup_seconds": peer.startup_seconds,
+                "rss_mib": max(one["rss_mib"] for one in found["rows"] if _is_of(one, name)),
+            }
             for name, peer in peers.items()
         }
     busiest = max(one["generator_cpu_share"] for one in found["rows"])
@@ -115,8 +108,36 @@ def measure_serving(
         "subject": subject.facts(),
         "settings": settings.model_dump(mode="json"),
         "cores": cores.as_json(),
-        "environment": environment(packages=PACKAGES),
+        "environment": environment(
+            packages=sorted({*PACKAGES, *filter(is_installed, settings.peers)})
+        ),
     }
+
+
+def _started(
+    bench: Bench, registry: Registry, home: Path, scratch: Path, stack: ExitStack
+) -> dict[str, Peer]:
+    """The service and what is measured beside it, by name, all paused; they end with the stack."""
+    subject, core = bench.subject, bench.cores.service
+    peers = {}
+    for name in ("patchbay", *bench.settings.peers):
+        if name == "patchbay":
+            server = patchbay_service(subject.uri, home, core=core)
+        elif is_installed(name):
+            server = CONTENDERS[name].serving(registry, subject, scratch / name, core=core)
+        else:
+            bench.told(f"{name} is left out: it is not installed; it is of the extra dev")
+            continue
+        peer = stack.enter_context(server)
+        bench.told(f"{name} is ready after {peer.startup_seconds:.1f} s")
+        peer.processes.pause()
+        peers[name] = peer
+    return peers
+
+
+def _is_of(found: dict[str, Any], server: str) -> bool:
+    """Whether a row is of this server: the service has two sides."""
+    return bool(found["name"] in (("patched", "weak") if server == "patchbay" else (server,)))
 
 
 def _measure(bench: Bench, peers: dict[str, Peer]) -> dict[str, Any]:
@@ -130,16 +151,16 @@ def _measure(bench: Bench, peers: dict[str, Peer]) -> dict[str, Any]:
     best, trial = fastest(bench.generator, [patched[name] for name in _SMALL], bench.settings)
     askings = [patched[COMPARED], weak[COMPARED]]
     others = [one for one in patched.values() if one is not patched[COMPARED]]
-    theirs = None
-    if "mlflow" in peers:
-        forms = _askings("mlflow", peers["mlflow"], mlflow_payloads(subject))
-        theirs, tried = fastest(
-            bench.generator, [bench.warmed(one) for one in forms.values()], bench.settings
-        )
+    theirs = []
+    for name in [name for name in peers if name != "patchbay"]:
+        forms = _askings(name, peers[name], CONTENDERS[name].payloads(subject)).values()
+        chosen, tried = fastest(bench.generator, [*map(bench.warmed, forms)], bench.settings)
         trial += tried
-        askings.append(theirs)
-        bench.told(f"the best forms: {best.payload.name}, MLflow's {theirs.payload.name}")
-    # The patched model's best form stands beside MLflow's, whichever it is.
+        theirs.append(chosen)
+    said = ", ".join(f"{one.name}'s {one.payload.name}" for one in theirs)
+    bench.told(f"the best forms: {best.payload.name}" + (f", {said}" if said else ""))
+    askings += theirs
+    # The patched model's best form stands beside those of the others, whichever it is.
     others.sort(key=lambda one: one is not best)
     rounds = run_rounds(
         *(bench.generator, [*askings, *others], bench.subject, bench.settings),
@@ -170,15 +191,15 @@ def _askings(name: str, peer: Peer, payloads: dict[str, Payload]) -> dict[str, A
 
 
 def _comparisons(
-    rounds: Rounds, clients: tuple[int, ...], best: Asking, theirs: Asking | None
+    rounds: Rounds, clients: tuple[int, ...], best: Asking, theirs: Sequence[Asking]
 ) -> list[dict[str, Any]]:
     found = []
     for count in clients:
         ours = ("patched", COMPARED, count)
         found += compare_sides(rounds, ours, ("weak", COMPARED, count))
-        if theirs is not None:
-            other = (theirs.name, theirs.payload.name, count)
-            found.append(compare_peers(rounds, (best.name, best.payload.name, count), other))
+        fast = (best.name, best.payload.name, count)
+        others = [(one.name, one.payload.name, count) for one in theirs]
+        found += [compare_peers(rounds, fast, other) for other in others]
         found.append(overhead(rounds, ours))
     return found
 

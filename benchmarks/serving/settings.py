@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Clients = Annotated[int, Field(ge=1, le=1024)]
 Seconds = Annotated[float, Field(gt=0, le=60)]
+
+
+PeerName = Literal["mlflow", "starlette", "litserve"]
+
+PEERS: tuple[PeerName, ...] = get_args(PeerName)
+"""Servers of the same model that are measured beside the service."""
 
 
 class ServingBenchSettings(BaseModel):
@@ -18,6 +24,7 @@ class ServingBenchSettings(BaseModel):
         window_seconds: of each of them.
         open_seconds: of a window in which requests come at times of their own.
         clients: numbers of clients that ask again as soon as they have their answer.
+        peers: other servers of the same model that are measured beside it.
         seed: of weights, mask, pictures and times.
     """
 
@@ -27,6 +34,7 @@ class ServingBenchSettings(BaseModel):
     window_seconds: Seconds = 2.0
     open_seconds: Seconds = 6.0
     clients: Annotated[tuple[Clients, ...], Field(min_length=1)] = (1, 8, 32)
+    peers: tuple[PeerName, ...] = PEERS
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
     @property

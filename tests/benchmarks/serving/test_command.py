@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from uuid import uuid4
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from benchmarks.serving.settings import PEERS
 from tests.patchbay.running import run_command
 
 TOY = ("bench", "serving", "--toy", "--rounds", "1", "--window", "0.3", "--clients", "1,4")
@@ -49,7 +51,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Started:
 
 def test_the_service_is_measured_patched_and_weak(tmp_path: Path, started: Started) -> None:
     out = tmp_path / "folder" / "serving.json"
-    ran = run_command(*TOY, "--no-mlflow", "--json", "--out", str(out))
+    ran = run_command(*TOY, "--peers", "none", "--json", "--out", str(out))
     assert ran.code == 0, ran.err
     found = ran.json
     assert json.loads(out.read_text()) == found
@@ -64,6 +66,7 @@ def test_the_service_is_measured_patched_and_weak(tmp_path: Path, started: Start
             assert 0 < one["p50_ms"] <= one["p99_ms"]
             assert (one["failures"], one["failures_by_kind"]) == (0, {})
             assert one["server_cpu_ms"] > 0
+            assert 100 < one["rss_mib"] <= found["peers"]["patchbay"]["rss_mib"]
     rhythms = [one["arrivals"] for one in found["rows"] if one["arrivals"] != "closed"]
     assert rhythms == ["steady", "poisson", "bursts", "overload", "after overload"]
     assert found["overload"]["offered_per_second"] > found["overload"]["goodput_per_second"] > 0
@@ -80,16 +83,63 @@ def test_the_service_is_measured_patched_and_weak(tmp_path: Path, started: Start
     assert started() == []
 
 
-@pytest.mark.slow  # starts MLflow's server, too
-def test_mlflow_is_measured_beside_it_as_a_table(started: Started) -> None:
-    ran = run_command(*TOY)
+@pytest.mark.slow  # starts the other servers, too
+def test_other_servers_are_measured_beside_it(tmp_path: Path, started: Started) -> None:
+    out, pictures = tmp_path / "serving.json", tmp_path / "pictures"
+    drawn = ("--out", str(out), "--pictures", str(pictures))
+    ran = run_command("bench", "serving", "--toy", *drawn)
     assert ran.code == 0, ran.err
-    for text in ("patched / mlflow", "patchbay: ready after", "mlflow: ready after"):
-        assert text in ran.out
-    [mlflow] = {line.split()[1] for line in ran.out.splitlines() if line.startswith("  mlflow ")}
-    assert f"MLflow's {mlflow}" in ran.err
+    found = json.loads(out.read_text())
+    assert set(found["peers"]) == {"patchbay", *PEERS}
     assert "wrong label" not in ran.out
+    for name in PEERS:
+        assert f"patched / {name}" in ran.out
+        assert f"{name}: ready after" in ran.out
+        [payload] = {one["payload"] for one in found["rows"] if one["name"] == name}
+        assert f"{name}'s {payload}" in ran.err
+        for clients in (1, 4):
+            one = row(found, name, payload, clients)
+            assert one["requests_per_second"] > 10
+            assert (one["failures"], one["failures_by_kind"]) == (0, {})
+            assert one["server_cpu_ms"] > 0
+            assert 100 < one["rss_mib"] <= found["peers"][name]["rss_mib"]
+    ratios = [one for one in found["comparisons"] if one["name"] == "patched / litserve"]
+    assert [(one["clients"], one["aim"]) for one in ratios] == [(1, None), (4, None)]
+    assert {*PEERS, "uvicorn"} <= set(found["environment"])
+    assert [path.name for path in pictures.iterdir()] == ["serving.png"]
     assert started() == []
+
+
+@pytest.mark.slow  # starts the service once more
+def test_a_server_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "litserve", None)
+    ran = run_command(*TOY, "--peers", "litserve", "--json")
+    assert ran.code == 0, ran.err
+    assert "litserve is left out: it is not installed" in ran.err
+    assert set(ran.json["peers"]) == {"patchbay"}
+    assert "litserve" not in {one["name"] for one in ran.json["rows"]}
+    assert "litserve" not in ran.json["environment"]
+
+
+def test_earlier_figures_are_shown_and_drawn(tmp_path: Path) -> None:
+    earlier = Path(__file__).parents[3] / "benchmarks" / "results" / "serving-cpu.json"
+    ran = run_command("bench", "serving", "--figures", str(earlier), "--pictures", str(tmp_path))
+    assert ran.code == 0, ran.err
+    assert "patched / mlflow" in ran.out
+    assert "mlflow: ready after" in ran.out
+    assert [path.name for path in tmp_path.iterdir()] == ["serving.png"]
+    ran = run_command("bench", "serving", "--figures", str(earlier), "--json")
+    assert ran.json == json.loads(earlier.read_text())
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    soak = Path(__file__).parents[3] / "benchmarks" / "results" / "soak-cpu.json"
+    other = tmp_path / "other.json"
+    for text in ("[]", "{}", "no JSON", soak.read_text()):
+        other.write_text(text)
+        ran = run_command("bench", "serving", "--figures", str(other))
+        assert ran.code == 1
+        assert "expected figures of patchbay bench serving" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -102,6 +152,13 @@ def test_mlflow_is_measured_beside_it_as_a_table(started: Started) -> None:
         (("--clients", "0"), "from 1 to 1024"),
         (("--clients", "2000"), "from 1 to 1024"),
         (("--clients", "many"), "from 1 to 1024"),
+        (("--peers", "triton"), "'triton' is not one of mlflow, starlette, litserve"),
+        (("--peers", "mlflow,none"), "'none' is not one of"),
+        (("--peers", "mlflow,,litserve"), "commas between"),
+        (("--no-mlflow",), "No such option"),
+        (("--figures", "nowhere.json"), "does not exist"),
+        (("--figures", __file__, "--toy"), "--toy goes with a measurement"),
+        (("--figures", __file__, "--peers", "none"), "--peers goes with a measurement"),
     ],
     ids=lambda one: "-".join(one) if isinstance(one, tuple) else "",
 )

@@ -15,6 +15,7 @@ def measured(
     ok: int,
     *,
     cpu_seconds: float = 1.0,
+    rss_mib: float = 100.0,
     latency_ms: float = 1.0,
     seconds: float = 1.0,
     **more: Any,
@@ -31,13 +32,13 @@ def measured(
         "cpu_share": 0.1,
     }
     window |= {"examples": {}} | more
-    return Measured(Window(seconds=seconds, answered=answered, **window), cpu_seconds)
+    return Measured(Window(seconds=seconds, answered=answered, **window), cpu_seconds, rss_mib)
 
 
 def test_a_row_tells_medians_of_windows_and_quantiles_of_all_answers() -> None:
     windows = [
         measured(100, latency_ms=1, cpu_share=0.2),
-        measured(300, latency_ms=3, cpu_seconds=0.9, late_ms=2.0),
+        measured(300, latency_ms=3, cpu_seconds=0.9, late_ms=2.0, rss_mib=150.0),
         measured(200, latency_ms=2),
     ]
     found = row("patched", "npy", windows, clients=8)
@@ -46,6 +47,7 @@ def test_a_row_tells_medians_of_windows_and_quantiles_of_all_answers() -> None:
     assert (found["slowest_window"], found["fastest_window"], found["windows"]) == (100, 300, 3)
     assert (found["p50_ms"], found["p99_ms"], found["answers"]) == (2.5, 3, 600)
     assert found["server_cpu_ms"] == pytest.approx(5)  # of 10, 3 and 5
+    assert found["rss_mib"] == 150
     assert (found["failures"], found["failures_by_kind"]) == (0, {})
     assert (found["generator_cpu_share"], found["generator_late_p99_ms"]) == (0.2, 2.0)
     assert "refused_p99_ms" not in found
@@ -102,6 +104,15 @@ def test_ratios_are_of_pairs_and_judged_against_what_the_networks_allow() -> Non
     times = compare_peers(found, PATCHED, MLFLOW)
     assert times["median"] == pytest.approx(3.5)
     assert (times["aim"], times["verdict"]) == (2.0, "met")
+
+
+def test_only_mlflow_is_there_to_be_beaten() -> None:
+    rate = [measured(300)] * 5
+    litserve = ("litserve", "npy", 8)
+    found = Rounds({PATCHED: rate, litserve: [measured(200)] * 5}, {})
+    times = compare_peers(found, PATCHED, litserve)
+    assert (times["name"], times["median"], times["aim"]) == ("patched / litserve", 1.5, None)
+    assert "verdict" not in times
 
 
 def test_what_failed_is_not_compared() -> None:
