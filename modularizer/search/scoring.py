@@ -27,6 +27,9 @@ from modularizer.search.images import ClassImages
 Precision = Literal["float32", "tf32", "bfloat16"]
 _Key = tuple[int, bytes]
 
+_TENSOR_BYTES = 512
+"""What a small tensor takes beside its values: with 1,000 classes far more than these."""
+
 
 @dataclass
 class Work:
@@ -183,7 +186,7 @@ class CandidateScorer:
                 self.work.reruns += len(scores)
             else:
                 self.work.passes += len(scores)
-            size = scores.numel() * scores.element_size()
+            size = _held_bytes(scores)
             holds = self.remembered_bytes + size <= self.remember_bytes
             known[image_class] = scores if holds else None
             self.remembered_bytes += size if holds else 0
@@ -226,9 +229,7 @@ class CandidateScorer:
         for known in self._known.values():
             known.fresh = False
             self.remembered_bytes += sum(
-                scores.numel() * scores.element_size()
-                for scores in known.scores.values()
-                if scores is not None
+                _held_bytes(scores) for scores in known.scores.values() if scores is not None
             )
 
     def forget(self) -> None:
@@ -323,3 +324,7 @@ class Generation:
 
 def _key(label: int, mask: Tensor) -> _Key:
     return label, mask.cpu().numpy().tobytes()
+
+
+def _held_bytes(scores: Tensor) -> int:
+    return scores.numel() * scores.element_size() + _TENSOR_BYTES

@@ -106,12 +106,12 @@ def test_scores_that_do_not_fit_are_run_again_and_counted_apart() -> None:
     plan = slicing_plan(network, (1, 8, 8))
     masks = some_masks(plan, 3)
     results = []
-    for limit in (float("inf"), 50.0):  # one class of ten float32 scores, and no more
+    for limit in (float("inf"), 600.0):  # a tensor of ten float32 scores, and no more
         given = class_images(images)
         with CandidateScorer(network, plan, given, remember_bytes=limit) as scorer:
             results += [scorer.scores(masks, 2, (0, 1)), scorer.scores(masks, 2, (0, 1))]
             assert scorer.work.passes == 60
-            assert scorer.work.reruns == (0 if limit > 50 else 50)
+            assert scorer.work.reruns == (0 if limit > 600 else 50)
             assert scorer.remembered_bytes <= limit
     assert all(torch.equal(one, results[0]) for one in results)
 
