@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.inference.run import measure_inference
-from benchmarks.inference.settings import InferenceSettings, random_networks
+from benchmarks.inference.settings import BATCHES, InferenceSettings, random_networks
 
 
 def main() -> None:
     """Measure as the arguments say and write everything, as JSON, to a file."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.inference", description=__doc__)
     parser.add_argument("--architecture", nargs="+", default=["simcnn", "rescnn"])
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--width", type=float, nargs="+", default=[1.0])
-    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 32, 128, 512])
+    parser.add_argument("--batch", type=int, nargs="+")
     parser.add_argument("--modules", type=int, nargs="*", default=[2, 4, 8])
     parser.add_argument("--repeats", type=int, default=60)
     parser.add_argument("--compiled", action="store_true")
@@ -28,7 +28,8 @@ def main() -> None:
     parser.add_argument("--no-memory", dest="memory", action="store_false")
     parser.add_argument("--out", type=Path, required=True)
     asked = vars(parser.parse_args())
-    out, batches = asked.pop("out"), asked.pop("batch")
+    out = asked.pop("out")
+    batches = asked.pop("batch") or BATCHES[asked["device"]]
     networks = random_networks(asked.pop("architecture"), asked.pop("width"), seed=0)
     settings = [
         InferenceSettings.model_validate({**asked, "batches": batches, "networks": one})

@@ -15,6 +15,9 @@ Count = Annotated[int, Field(ge=1, le=4096)]
 ALIGNMENT = 16
 """Channels that a CPU's or a GPU's kernels take at once."""
 
+BATCHES = {"cpu": (1, 8, 32), "cuda": (1, 8, 32, 128, 512)}
+"""Images at once, unless it is said otherwise."""
+
 
 class RandomNetworks(BaseModel):
     """Networks with random weights: time does not depend on what the weights are.

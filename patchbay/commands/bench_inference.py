@@ -114,8 +114,10 @@ def inference(
     if forms and (uri is not None or device != "cpu" or pictures is not None):
         raise click.UsageError("--forms is of random networks on a CPU, and has no pictures")
     if figures is None:
+        from benchmarks.inference.settings import BATCHES
+
         more = {
-            "batches": batches or ((1, 8, 32) if device == "cpu" else (1, 8, 32, 128, 512)),
+            "batches": batches or BATCHES[device],
             "repeats": repeats,
             "device": device,
             "precision": precision,
