@@ -12,7 +12,7 @@ from benchmarks.inference.forms import UNPACKED, forms_of
 from benchmarks.inference.settings import InferenceSettings, RandomNetworks
 from benchmarks.inference.subject import Subject
 from modularizer.classifier import ImageNetwork
-from serving.engine.executors.executor import Executor, RunnableBranch
+from serving.engine.executors.executor import BranchTimer, Executor, RunnableBranch, ignore_time
 from serving.engine.executors.graphs import GraphExecutor
 from serving.engine.executors.in_turn import SequentialExecutor
 from serving.engine.executors.streams import StreamExecutor
@@ -148,9 +148,9 @@ class Contender:
     branches: Sequence[RunnableBranch]
     executor: Executor
 
-    def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """What each network gives for its prepared images."""
-        return self.executor.run(self.branches, inputs)
+    def run(self, inputs: Sequence[Tensor], *, timed: BranchTimer = ignore_time) -> list[Tensor]:
+        """What each network gives for its prepared images; see `Executor.run`."""
+        return self.executor.run(self.branches, inputs, timed=timed)
 
     def warm(self, inputs: Sequence[Tensor]) -> None:
         """Get ready, and run three times."""

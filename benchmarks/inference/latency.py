@@ -29,7 +29,8 @@ class Latencies:
         batch: images at once.
         ms: for each row one value a round: device events on a GPU, the clock on a CPU.
         clock_ms: the same by the clock, from the call until the device is done.
-        branch_ms: for each row the median of each network's own time, while all of them run.
+        branch_ms: for each row the median of each network's own time, while all of them run; on
+            a CPU in the same rounds, on a GPU in some of their own, as its events take time.
     """
 
     batch: int
@@ -87,33 +88,53 @@ def measure_latency(
         repeats: rounds.
         seed: of the orders.
     """
-    found = Latencies(batch, {}, {}, {})
     order, shuffle = list(contenders), random.Random(seed)
+    timed: dict[Key, list[Timed]] = {one.row.key: [] for one, _ in contenders}
     with torch.inference_mode():
         for one, inputs in contenders:
             one.warm(inputs)
-            found.branch_ms[one.row.key] = _branch_ms(one, inputs)
-            found.ms[one.row.key], found.clock_ms[one.row.key] = [], []
         for _ in range(repeats):
             shuffle.shuffle(order)
             for one, inputs in order:
-                took, clock = time_once(one, inputs)
-                found.ms[one.row.key].append(took)
-                found.clock_ms[one.row.key].append(clock)
-    return found
+                timed[one.row.key].append(time_once(one, inputs))
+        branches = {
+            one.row.key: _branches_by_events(one, inputs)
+            if inputs[0].is_cuda
+            else [run.branch_ms for run in timed[one.row.key]]
+            for one, inputs in contenders
+        }
+    return Latencies(
+        batch,
+        {key: [run.ms for run in runs] for key, runs in timed.items()},
+        {key: [run.clock_ms for run in runs] for key, runs in timed.items()},
+        {key: [float(ms) for ms in np.median(runs, axis=0)] for key, runs in branches.items()},
+    )
 
 
-def time_once(one: Contender, inputs: Sequence[Tensor]) -> tuple[float, float]:
-    """Milliseconds of a run: by device events on a GPU, and by the clock."""
-    measure = _by_events if inputs[0].is_cuda else _by_the_clock
-    return measure(partial(one.run, inputs))
+@dataclass(frozen=True)
+class Timed:
+    """One run, in milliseconds.
+
+    Attributes:
+        ms: by device events on a GPU, else by the clock.
+        clock_ms: by the clock.
+        branch_ms: each network's, by the clock; none on a GPU.
+    """
+
+    ms: float
+    clock_ms: float
+    branch_ms: Sequence[float]
 
 
-def _by_the_clock(run: Callable[[], Any]) -> tuple[float, float]:
+def time_once(one: Contender, inputs: Sequence[Tensor]) -> Timed:
+    """Run a row's networks once."""
+    if inputs[0].is_cuda:
+        return Timed(*_by_events(partial(one.run, inputs)), ())
+    branches: dict[int, float] = {}
     began = perf_counter()
-    run()
+    one.run(inputs, timed=branches.__setitem__)
     took = 1000 * (perf_counter() - began)
-    return took, took
+    return Timed(took, took, [1000 * branches[place] for place in range(len(inputs))])
 
 
 def _by_events(run: Callable[[], Any]) -> tuple[float, float]:
@@ -130,11 +151,10 @@ def _by_events(run: Callable[[], Any]) -> tuple[float, float]:
     return float(first.elapsed_time(last)), clock
 
 
-def _branch_ms(one: Contender, inputs: Sequence[Tensor]) -> list[float]:
-    taken: list[dict[int, float]] = []
+def _branches_by_events(one: Contender, inputs: Sequence[Tensor]) -> list[Sequence[float]]:
+    found: list[Sequence[float]] = []
     for _ in range(_BRANCH_REPEATS):
-        times: dict[int, float] = {}
-        one.executor.run(one.branches, inputs, timed=times.__setitem__)
-        taken.append(times)
-    places = range(len(one.branches))
-    return [1000 * float(np.median([times[place] for times in taken])) for place in places]
+        branches: dict[int, float] = {}
+        one.run(inputs, timed=branches.__setitem__)
+        found.append([1000 * branches[place] for place in range(len(inputs))])
+    return found

@@ -20,13 +20,13 @@ Row = Mapping[str, Any]
 
 
 def save_pictures(found: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Latency against batch with the ratio under it; memory; time by network.
+    """Latency against batch with the ratio under it, and the ratios alone; memory; time by network.
 
     Args:
         found: what `benchmarks.inference.run.measure_inference` gives.
         folder: where the PNGs go.
     """
-    drawings = {"latency.png": _latency, "branches.png": _branches}
+    drawings = {"latency.png": _latency, "ratios.png": _ratios, "branches.png": _branches}
     if any(row.get("process_bytes") is not None for row in found["rows"]):
         drawings["memory.png"] = _memory
     paths = []
@@ -36,15 +36,30 @@ def save_pictures(found: Mapping[str, Any], folder: Path) -> list[Path]:
     return paths
 
 
-def _figure(found: Mapping[str, Any], rows: int, height: float) -> tuple[Any, Any, list[str]]:
+_COLUMNS = 2
+
+
+def _figure(
+    found: Mapping[str, Any], rows: int, height: float
+) -> tuple[Any, list[tuple[str, Any]]]:
+    """A figure, and for each model so many axes, one under the other; two models a line."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     names = list(found["settings"])
-    figure = Figure(figsize=(5.5 * len(names), height), layout="constrained")
+    columns = min(_COLUMNS, len(names))
+    lines = -(-len(names) // columns)
+    figure = Figure(figsize=(5.5 * columns, height * lines), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, len(names), squeeze=False, sharex="col")
-    return figure, axes, names
+    axes = figure.subplots(rows * lines, columns, squeeze=False)
+    places = [(number // columns * rows, number % columns) for number in range(lines * columns)]
+    for line, column in places[len(names) :]:
+        for axis in axes[line : line + rows, column]:
+            axis.set_visible(False)
+    return figure, [
+        (name, axes[line : line + rows, column])
+        for name, (line, column) in zip(names, places, strict=False)
+    ]
 
 
 def _own(found: Mapping[str, Any], model: str) -> tuple[list[Row], str]:
@@ -55,12 +70,11 @@ def _own(found: Mapping[str, Any], model: str) -> tuple[list[Row], str]:
 
 
 def _latency(found: Mapping[str, Any], path: Path) -> None:
-    figure, axes, names = _figure(found, 2, 6.4)
-    for column, model in enumerate(names):
-        above, below = axes[0][column], axes[1][column]
+    figure, panels = _figure(found, 2, 6.4)
+    for model, (above, below) in panels:
         rows, best = _own(found, model)
         for name, colour in _COLOURS.items():
-            line = [one for one in rows if one["name"] == name]
+            line = _named(rows, name)
             if not line:
                 continue
             label = name.replace("patched_strong", "weak + whole strong").replace(
@@ -70,7 +84,9 @@ def _latency(found: Mapping[str, Any], path: Path) -> None:
             if name != "weak":
                 _draw(below, line, ("ratio_low", "ratio_to_weak", "ratio_high"), colour, label)
         above.set(xscale="log", yscale="log", ylabel="ms, median; lowest to p99")
-        above.set_title(f"{model}, {found['environment']['device']}, by {best}", fontsize=10)
+        above.set_title(
+            f"{model}, {found['environment']['device']}, {best.replace('_', ' ')}", fontsize=10
+        )
         above.legend(fontsize=8, frameon=False, ncols=2, loc="upper left")
         low, high = above.get_ylim()
         above.set_ylim(low, high * (high / low) ** 0.25)  # room for the legend
@@ -78,10 +94,54 @@ def _latency(found: Mapping[str, Any], path: Path) -> None:
         below.set(
             xscale="log", xlabel="images at once", ylabel="times the weak model's", ylim=(0, None)
         )
-        ticks = sorted({one["batch"] for one in rows})
-        below.set_xticks(ticks, [str(one) for one in ticks])
-        below.minorticks_off()
+        _mark_batches(below, rows)
+        above.set_xlim(below.get_xlim())
+        above.set_xticks([])
+        above.minorticks_off()
     figure.savefig(path, dpi=110)
+
+
+def _mark_batches(axis: Any, rows: Sequence[Row]) -> None:
+    ticks = sorted({one["batch"] for one in rows})
+    axis.set_xticks(ticks, [str(one) for one in ticks])
+    axis.minorticks_off()
+
+
+def _ratios(found: Mapping[str, Any], path: Path) -> None:
+    """What a patch costs, in one line of panels: times the weak model's time."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = list(found["settings"])
+    figure = Figure(figsize=(3.1 * max(2, len(names)), 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, len(names), squeeze=False, sharey=True)[0]
+    for axis, model in zip(axes, names, strict=True):
+        own, best = _own(found, model)
+        side_by_side = [
+            one
+            for one in found["rows"]
+            if (one["model"], one["name"], one["executor"]) == (model, "patched", "threads")
+        ]
+        for label, rows, colour in (
+            ("weak + whole strong", _named(own, "patched_strong"), "#e8590c"),
+            (f"patched, {best.replace('_', ' ')}", _named(own, "patched"), "#0b7285"),
+            ("patched, two threads", side_by_side, "#7048e8"),
+        ):
+            if rows:
+                _draw(axis, rows, ("ratio_low", "ratio_to_weak", "ratio_high"), colour, label)
+        axis.axhline(1, color=_COLOURS["weak"], linewidth=0.8)
+        axis.set(xscale="log", xlabel="images at once", ylim=(0, None))
+        axis.set_title(model, fontsize=10)
+        _mark_batches(axis, own)
+    axes[0].set_ylabel("times the weak model's time")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+def _named(rows: Sequence[Row], name: str) -> list[Row]:
+    return [one for one in rows if one["name"] == name]
 
 
 def _draw(axis: Any, rows: Sequence[Row], names: Sequence[str], colour: str, label: str) -> None:
@@ -93,9 +153,8 @@ def _draw(axis: Any, rows: Sequence[Row], names: Sequence[str], colour: str, lab
 
 
 def _memory(found: Mapping[str, Any], path: Path) -> None:
-    figure, axes, names = _figure(found, 1, 4.4)
-    for column, model in enumerate(names):
-        axis = axes[0][column]
+    figure, panels = _figure(found, 1, 4.6)
+    for model, (axis,) in panels:
         rows, _ = _own(found, model)
         largest = max(one["batch"] for one in rows)
         bars = [one for one in rows if one["batch"] == largest and one.get("process_bytes")]
@@ -129,9 +188,8 @@ def _stacks(bars: Sequence[Row]) -> dict[str, list[float]]:
 
 def _branches(found: Mapping[str, Any], path: Path) -> None:
     """Each network's own time while all run, beside the time of all: less than the sum overlaps."""
-    figure, axes, names = _figure(found, 1, 4.0)
-    for column, model in enumerate(names):
-        axis = axes[0][column]
+    figure, panels = _figure(found, 1, 4.6)
+    for model, (axis,) in panels:
         rows = [
             one
             for one in found["rows"]

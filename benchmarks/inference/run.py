@@ -185,7 +185,9 @@ def _apart(settings: InferenceSettings, weak: Contender, subject: Subject) -> li
             weak.warm(inputs)
             both.get_ready(batch)
             both.run()
-            pairs = [(both.run(), time_once(weak, inputs)[1]) for _ in range(settings.repeats)]
+            pairs = [
+                (both.run(), time_once(weak, inputs).clock_ms) for _ in range(settings.repeats)
+            ]
             ms = [ours for ours, _ in pairs]
             ratio = estimate([ours / alone for ours, alone in pairs])
             rows.append(
