@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
-from benchmarks.inference.forms import UNPACKED, forms_of
+from benchmarks.inference.forms import UNPACKED, compiled, forms_of
 from benchmarks.inference.settings import InferenceSettings, RandomNetworks
 from benchmarks.inference.subject import Subject
 from modularizer.classifier import ImageNetwork
@@ -124,7 +123,7 @@ class CompiledBranch:
     """A branch whose network ``torch.compile`` has made faster, for each batch size anew."""
 
     def __init__(self, branch: RunnableBranch) -> None:
-        self._run = torch.compile(branch.run, dynamic=False)
+        self._run = compiled(branch.run)
 
     def run(self, prepared: Tensor) -> Tensor:
         """As the branch does."""

@@ -121,14 +121,30 @@ def _packed_linear(one: ImageNetwork) -> Formed:
 
 def _compiled(one: ImageNetwork) -> Formed:
     """By ``torch.compile``."""
-    return Formed(torch.compile(deepcopy(one.network), dynamic=False))
+    return Formed(compiled(deepcopy(one.network)))
 
 
 def _compiled_frozen(one: ImageNetwork) -> Formed:
     """By ``torch.compile``, with weights that are taken to stay, and so laid out once."""
     with inference(one):
         network = deepcopy(one.network).eval().requires_grad_(requires_grad=False)
-        return Formed(torch.compile(network, dynamic=False, options={"freezing": True}))
+        return Formed(compiled(network, freezing=True))
+
+
+def compiled(run: Any, **options: Any) -> Any:
+    """What ``torch.compile`` makes of something, for each batch size anew and always in whole.
+
+    By itself it goes back to what was there, with a warning, when one function was compiled for
+    more than eight cases: all networks of a kind are one function.
+
+    Args:
+        run: a network, or a function of a tensor.
+        options: of the compiler.
+    """
+    import torch._dynamo
+
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 1024)
+    return torch.compile(run, dynamic=False, fullgraph=True, options=options or None)
 
 
 _MADE: dict[str, Callable[[ImageNetwork], Formed]] = {
