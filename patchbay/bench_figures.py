@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,62 @@ def figure_options(command: options.Command) -> options.Command:
     ):
         command = option(command)
     return command
+
+
+def drawing_options(command: options.Command) -> options.Command:
+    """The options ``--pictures`` and ``--figures``."""
+    for option in (
+        click.option(
+            "--figures",
+            type=click.Path(path_type=Path, dir_okay=False, exists=True),
+            help="Show what a file of --out holds, such as another machine's; measure nothing.",
+        ),
+        click.option(
+            "--pictures",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Draw what was measured into this folder.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def read_figures(figures: Path, benchmark: str, parts: Collection[str]) -> dict[str, Any]:
+    """What was measured before.
+
+    Args:
+        figures: a file of ``--out``.
+        benchmark: what it has to be of, such as ``serving``.
+        parts: names that its figures have.
+
+    Raises:
+        click.ClickException: if the file holds something else.
+    """
+    try:
+        found = json.loads(figures.read_text())
+        if found.keys() >= set(parts):
+            return dict(found)
+    except (ValueError, AttributeError):
+        pass
+    raise click.ClickException(f"expected figures of patchbay bench {benchmark} in {figures}")
+
+
+def draw(
+    found: Mapping[str, Any],
+    pictures: Path | None,
+    drawn_by: Callable[[Mapping[str, Any], Path], list[Path]],
+) -> list[Path]:
+    """Draw the figures into the folder, if there is one; gives the files."""
+    if pictures is None:
+        return []
+    pictures.mkdir(parents=True, exist_ok=True)
+    return drawn_by(found, pictures)
+
+
+def say_drawn(drawn: Sequence[Path]) -> None:
+    """Tell a person which they are."""
+    for path in drawn:
+        say(f"drawn: {path}")
 
 
 def require_writable(out: Path | None) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from patchbay.bench_figures import keep, require_writable
-from patchbay.console import emit, say, table
+from patchbay.bench_figures import draw, keep, read_figures, require_writable, say_drawn
+from patchbay.console import emit, table
 
+_PARTS = {"rows", "fits", "settings", "took_seconds", "environment"}
 _MIB = 2**20
 _TITLES = {
     "modules": "class modules of a patched model",
@@ -52,35 +52,22 @@ def measure(asked: Mapping[str, Any], out: Path | None) -> dict[str, Any]:
 
 
 def read(figures: Path) -> dict[str, Any]:
-    """What was measured before.
-
-    Raises:
-        click.ClickException: if the file holds something else.
-    """
-    try:
-        found = json.loads(figures.read_text())
-        if {"rows", "fits", "settings", "took_seconds", "environment"} <= found.keys():
-            return dict(found)
-    except (ValueError, AttributeError):
-        pass
-    raise click.ClickException(f"expected figures of patchbay bench memory-growth in {figures}")
+    """What was measured before; see `patchbay.bench_figures.read_figures`."""
+    return read_figures(figures, "memory-growth", _PARTS)
 
 
 def show(found: dict[str, Any], pictures: Path | None, *, as_json: bool) -> None:
     """Print the figures as tables or as JSON, and draw them if there is a folder."""
-    if pictures is not None:
-        from benchmarks.growth.pictures import save_pictures
+    from benchmarks.growth.pictures import save_pictures
 
-        pictures.mkdir(parents=True, exist_ok=True)
-        drawn = save_pictures(found, pictures)
+    drawn = draw(found, pictures, save_pictures)
     if as_json:
         emit(found)
         return
     for series in found["settings"]["series"]:
         _show_series(found, series)
     _show_fits(found)
-    if pictures is not None:
-        say(f"drawn: {', '.join(str(path) for path in drawn)}")
+    say_drawn(drawn)
 
 
 def _show_series(found: dict[str, Any], series: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from patchbay.bench_figures import keep, require_writable
+from patchbay.bench_figures import draw, keep, read_figures, require_writable, say_drawn
 from patchbay.console import emit, say, table
 from patchbay.session import open_registry
 
 if TYPE_CHECKING:
     from benchmarks.inference.settings import RandomNetworks, SavedNetworks
 
+_PARTS = {"rows", "claims", "verdicts", "environment"}
 _MIB = 2**20
 
 
@@ -70,27 +70,15 @@ def _networks(asked: Asked, folder: Path) -> Sequence[RandomNetworks | SavedNetw
 
 
 def read(figures: Path) -> dict[str, Any]:
-    """What was measured before.
-
-    Raises:
-        click.ClickException: if the file holds something else.
-    """
-    try:
-        found = json.loads(figures.read_text())
-        if {"rows", "claims", "verdicts", "environment"} <= found.keys():
-            return dict(found)
-    except (ValueError, AttributeError):
-        pass
-    raise click.ClickException(f"expected figures of patchbay bench inference in {figures}")
+    """What was measured before; see `patchbay.bench_figures.read_figures`."""
+    return read_figures(figures, "inference", _PARTS)
 
 
 def show(found: dict[str, Any], pictures: Path | None, *, as_json: bool) -> None:
     """Print the figures as tables or as JSON, and draw them if there is a folder."""
-    if pictures is not None:
-        from benchmarks.inference.pictures import save_pictures
+    from benchmarks.inference.pictures import save_pictures
 
-        pictures.mkdir(parents=True, exist_ok=True)
-        drawn = save_pictures(found, pictures)
+    drawn = draw(found, pictures, save_pictures)
     if as_json:
         emit(found)
         return
@@ -132,8 +120,7 @@ def show(found: dict[str, Any], pictures: Path | None, *, as_json: bool) -> None
         )
     for one in found["claims"]:
         say(f"{one['model']}: {_claim(one)}")
-    if pictures is not None:
-        say(f"drawn: {', '.join(str(path) for path in drawn)}")
+    say_drawn(drawn)
 
 
 def _claim(one: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,8 +10,15 @@ from typing import Any
 import click
 
 from patchbay import serving_bench_view
-from patchbay.bench_figures import keep, require_writable, say_kept
-from patchbay.console import emit, say
+from patchbay.bench_figures import (
+    draw,
+    keep,
+    read_figures,
+    require_writable,
+    say_drawn,
+    say_kept,
+)
+from patchbay.console import emit
 from patchbay.session import open_registry
 
 _PARTS = {"rows", "comparisons", "overload", "peers", "generator", "subject", "cores"}
@@ -46,32 +52,18 @@ def measure(asked: Mapping[str, Any], out: Path | None, *, toy: bool) -> dict[st
 
 
 def read(figures: Path) -> dict[str, Any]:
-    """What was measured before.
-
-    Raises:
-        click.ClickException: if the file holds something else.
-    """
-    try:
-        found = json.loads(figures.read_text())
-        if found.keys() >= _PARTS:
-            return dict(found)
-    except (ValueError, AttributeError):
-        pass
-    raise click.ClickException(f"expected figures of patchbay bench serving in {figures}")
+    """What was measured before; see `patchbay.bench_figures.read_figures`."""
+    return read_figures(figures, "serving", _PARTS)
 
 
 def show(found: dict[str, Any], pictures: Path | None, out: Path | None, *, as_json: bool) -> None:
     """Print the figures as tables or as JSON, and draw them if there is a folder."""
-    drawn: list[Path] = []
-    if pictures is not None:
-        from benchmarks.serving.plots import save_plots
+    from benchmarks.serving.plots import save_plots
 
-        pictures.mkdir(parents=True, exist_ok=True)
-        drawn = save_plots(found, pictures)
+    drawn = draw(found, pictures, save_plots)
     if as_json:
         emit(found)
         return
     serving_bench_view.show(found)
     say_kept(out)
-    for path in drawn:
-        say(f"drawn: {path}")
+    say_drawn(drawn)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from patchbay import growth_bench, options
-from patchbay.bench_figures import figure_options
+from patchbay.bench_figures import drawing_options, figure_options
 
 _MOST = {"modules": 256, "listed": 5000, "classes": 3000}
 _TOY = {
@@ -79,16 +79,7 @@ _TOY = {
     show_default=True,
     help="Of each request to each patched model.",
 )
-@click.option(
-    "--pictures",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Draw what was measured into this folder.",
-)
-@click.option(
-    "--figures",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Show what a file of --out holds, and measure nothing.",
-)
+@drawing_options
 @options.threads
 @figure_options
 def memory_growth(

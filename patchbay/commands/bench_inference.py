@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from patchbay import inference_bench, options
-from patchbay.bench_figures import figure_options
+from patchbay.bench_figures import drawing_options, figure_options
 
 
 @click.command(short_help="Measure a weak model beside the same with patches: time and memory.")
@@ -63,16 +63,7 @@ from patchbay.bench_figures import figure_options
     show_default=True,
     help="Measure memory, too, by a process for each row.",
 )
-@click.option(
-    "--pictures",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Draw what was measured into this folder.",
-)
-@click.option(
-    "--figures",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Show what a file of --out holds, such as another machine's, and measure nothing.",
-)
+@drawing_options
 @options.threads
 @options.home
 @figure_options

@@ -9,7 +9,7 @@ import click
 
 from benchmarks.serving.settings import PEERS
 from patchbay import options, serving_bench
-from patchbay.bench_figures import figure_options
+from patchbay.bench_figures import drawing_options, figure_options
 
 _TOY = {"rounds": 1, "window_seconds": 0.3, "clients": (1, 4)}
 
@@ -62,16 +62,7 @@ class PeerNames(options.CommaSeparated):
     help="Other servers of the same model, measured beside it: `mlflow models serve`, a plain "
     "Starlette application, LitServe; or none.",
 )
-@click.option(
-    "--pictures",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Draw what was measured into this folder.",
-)
-@click.option(
-    "--figures",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Show what a file of --out holds, such as another machine's, and measure nothing.",
-)
+@drawing_options
 @figure_options
 def serving(
     rounds: int,
