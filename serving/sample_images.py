@@ -55,7 +55,8 @@ def read_samples(folder: Path | None) -> Mapping[str, SampleImage]:
             break
         sample = _read(path)
         if sample is None:
-            logger.warning("%s is no sample: no image file of less than 1 MiB", path)
+            # As it would be written in Python: its bytes need not be UTF-8, and a log's have to.
+            logger.warning("%r is no sample: no image file of less than 1 MiB", str(path))
         else:
             samples[sample.name] = sample
     return samples

@@ -39,7 +39,8 @@ def test_what_is_no_sample_is_passed_over(tmp_path: Path, caplog: pytest.LogCapt
     (tmp_path / os.fsdecode(b"\xff.png")).write_bytes(png)
     with caplog.at_level(logging.WARNING):
         assert list(read_samples(tmp_path)) == ["fits.png"]
-    assert "large.png is no sample" in caplog.text
+    assert "large.png' is no sample" in caplog.text
+    caplog.text.encode()
 
 
 def test_there_are_at_most_twenty_four(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
