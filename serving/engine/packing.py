@@ -10,7 +10,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from modularizer.analysis.tracing import traced
@@ -166,20 +165,38 @@ def packed(network: nn.Module, images: Tensor) -> fx.GraphModule:
     """
     graph = traced(network)
     found = fx.GraphModule(network, graph)
-    ShapeProp(found).propagate(images)
+    sizes = _Sizes(found)
+    sizes.run(images)
     layers = dict(found.named_modules())
     for node in list(graph.nodes):
         layer = layers.get(str(node.target)) if node.op == "call_module" else None
         if isinstance(layer, _DROPOUTS):
             _skip(node, node.args[0])
         elif type(layer) is nn.Conv2d and _can_be_packed(layer):
-            _pack(found, node, layer, layers)
+            _pack(found, node, layer, layers, sizes.seen[str(node.target)])
         elif node.op == "call_method" and node.target == "view":
             node.target = "reshape"  # a view needs channels outermost, these are innermost
     graph.lint()
     found.recompile()
     found.delete_all_unused_submodules()
     return found
+
+
+class _Sizes(fx.Interpreter):
+    """Notes what each layer gets. Not torch's ``ShapeProp``, which imports 46 MiB of algebra.
+
+    Attributes:
+        seen: by layer the shape of its input, when it last ran.
+    """
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.seen: dict[str, torch.Size] = {}
+
+    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        first, *_ = (*args, *kwargs.values())
+        self.seen[str(target)] = first.shape
+        return super().call_module(target, args, kwargs)
 
 
 def _can_be_packed(layer: nn.Conv2d) -> bool:
@@ -191,7 +208,11 @@ def _can_be_packed(layer: nn.Conv2d) -> bool:
 
 
 def _pack(
-    found: fx.GraphModule, node: fx.Node, layer: nn.Conv2d, layers: dict[str, nn.Module]
+    found: fx.GraphModule,
+    node: fx.Node,
+    layer: nn.Conv2d,
+    layers: dict[str, nn.Module],
+    input_shape: torch.Size,
 ) -> None:
     """Put a packed layer in a node's place, and in that of what it takes in."""
     norm = _only_user(node)
@@ -205,9 +226,7 @@ def _pack(
     if relu is not None and with_relu:
         _skip(relu, node)
     name = f"packed_{node.name}"
-    [before] = node.all_input_nodes
-    shape = before.meta["tensor_meta"].shape
-    found.add_submodule(name, PackedConv2d(layer, shape, with_relu=with_relu))
+    found.add_submodule(name, PackedConv2d(layer, input_shape, with_relu=with_relu))
     node.target = name
 
 
