@@ -132,12 +132,11 @@ def _claim(one: Mapping[str, Any]) -> str:
             if one[name] is not None
         )
         return f"{found or 'not measured'}; the paper's memory is {one['paper_ratio']:.2f} times"
-    up_to = one["holds_up_to_batch"]
+    holds_at = ", ".join(map(str, one["holds_at"])) or "no number of"
     fastest = ", ".join(f"{of['ratio_to_weak']:.2f} at {of['batch']}" for of in one["fastest"])
     return (
-        f'"no extra time" (at most {one["limit"]} times) '
-        + ("holds at no batch" if up_to is None else f"holds up to a batch of {up_to}")
-        + f"; the fastest way to run both takes {fastest}"
+        f'"no extra time" (at most {one["limit"]} times) holds at {holds_at} images; the fastest '
+        f"way to run both takes {fastest}"
     )
 
 

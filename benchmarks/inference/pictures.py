@@ -131,10 +131,11 @@ def _ratios(found: Mapping[str, Any], path: Path) -> None:
             if rows:
                 _draw(axis, rows, ("ratio_low", "ratio_to_weak", "ratio_high"), colour, label)
         axis.axhline(1, color=_COLOURS["weak"], linewidth=0.8)
-        axis.set(xscale="log", xlabel="images at once", ylim=(0, None))
+        axis.set(xscale="log", xlabel="images at once")
         axis.set_title(model, fontsize=10)
         _mark_batches(axis, own)
     axes[0].set_ylabel("times the weak model's time")
+    axes[0].set_ylim(0, 1.05 * axes[0].get_ylim()[1])
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     figure.savefig(path, dpi=110)

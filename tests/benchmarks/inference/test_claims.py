@@ -30,14 +30,14 @@ def rows(*threads: float) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("threads", "up_to"),
-    [((1.0, 1.03, 1.2), 8), ((1.0, 1.05, 1.0), 1), ((1.2, 1.0, 1.0), None), ((1, 1, 1), 32)],
+    ("threads", "holds_at"),
+    [((1.0, 1.03, 1.2), [1, 8]), ((1.0, 1.05, 1.0), [1, 32]), ((1.2, 1.1, 1.3), [])],
 )
-def test_no_extra_time_holds_up_to_the_first_batch_that_takes_more(
-    threads: tuple[float, float, float], up_to: int | None
+def test_no_extra_time_holds_where_the_whole_interval_says_so(
+    threads: tuple[float, float, float], holds_at: list[int]
 ) -> None:
     time, _ = claims(rows(*threads), "in_turn")
-    assert time["holds_up_to_batch"] == up_to
+    assert time["holds_at"] == holds_at
     assert [one["ratio_to_weak"] for one in time["fastest"]] == [min(1.4, t) for t in threads]
     assert {one["executor"] for one in time["fastest"]} == {"threads"}
 
