@@ -28,7 +28,7 @@ def takes_channels_last(network: nn.Module, prepared: Tensor) -> bool:
     """
     try:
         with inference(network):
-            network(prepared[:1].contiguous(memory_format=torch.channels_last))
+            network(prepared[:1].clone(memory_format=torch.channels_last))  # some write into it
     except RuntimeError as error:
         return "view size is not compatible" not in str(error)
     return True

@@ -61,6 +61,7 @@ class PackedConv2d(nn.Module):
         assert isinstance(layer.padding, tuple)
         self._padding, self._stride = list(layer.padding), list(layer.stride)
         self._dilation, self._groups = list(layer.dilation), layer.groups
+        self._shape = tuple(input_shape)
         self.then = "relu" if with_relu else "none"
         weight = torch.ops.aten.mkldnn_reorder_conv2d_weight(
             layer.weight.detach().to_mkldnn(),
@@ -95,11 +96,44 @@ class PackedConv2d(nn.Module):
         )
         return found
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied and pickled as the layer that it was: what oneDNN lays out, it reads alone."""
+        kernel = self.weight.to_dense()
+        return _unreduced, (
+            *(kernel, self.bias, self._shape, self.then),
+            *(self._padding, self._stride, self._dilation, self._groups),
+        )
+
     def _plainly(self, x: Tensor, weight: Tensor) -> Tensor:
         found = torch.conv2d(
             x, weight, self.bias, self._stride, self._padding, self._dilation, self._groups
         )
         return found.relu_() if self.then == "relu" else found
+
+
+def _unreduced(
+    kernel: Tensor,
+    bias: Tensor,
+    input_shape: Sequence[int],
+    then: str,
+    padding: Any,
+    stride: Any,
+    dilation: Any,
+    groups: int,
+) -> PackedConv2d:
+    out_channels, in_channels, *size = kernel.shape
+    layer = nn.Conv2d(
+        in_channels * groups,
+        out_channels,
+        tuple(size),  # type: ignore[arg-type]
+        stride,
+        padding,
+        dilation,
+        groups,
+        device="meta",
+    )
+    layer.weight, layer.bias = nn.Parameter(kernel), nn.Parameter(bias)
+    return PackedConv2d(layer, input_shape, with_relu=then == "relu").eval()
 
 
 def place(network: nn.Module, *, device: torch.device) -> None:
@@ -126,10 +160,11 @@ def pack(model: ImageNetwork) -> bool:
     if model.device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
     images = _example(model.preprocessing)
+    model.eval()
     try:
         with inference(model):
-            expected = model.network(model.laid_out(images))
-            network = packed(model.network, model.laid_out(images))
+            expected = model.network(model.laid_out(images.clone()))  # some write into them
+            network = packed(model.network, model.laid_out(images.clone())).eval()
             off = _difference(network(images), expected)
     except Exception as error:  # networks hold anything, and unpacked they run, too
         logger.warning("a %s runs unpacked: %s", type(model.network).__name__, error)

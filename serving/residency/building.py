@@ -20,7 +20,7 @@ from serving.engine.executors.executor import Executor
 from serving.errors import ModelError
 from serving.protocol import ModelIdentity
 from serving.residency.describing import describe, known_from_manifest, known_from_version
-from serving.residency.parts import PartCache
+from serving.residency.parts import PartCache, give_memory_back
 from serving.residency.served import ServedModel
 from serving.residency.sources import Source
 
@@ -123,6 +123,7 @@ class Builder:
         identity: ModelIdentity,
         modules: list[str] | tuple[str, ...],
     ) -> Engine:
+        give_memory_back()  # of networks as they were before they were packed
         engine = Engine(model, identity=identity, executor=self._executors[0], modules=modules)
         engine.warm_up()
         engine.executor = choose_executor(engine, self._executors)

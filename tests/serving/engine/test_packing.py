@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
+from copy import deepcopy
 
 import pytest
 import torch
@@ -211,6 +213,42 @@ def test_a_class_module_is_packed_and_so_is_its_mirrored_variant() -> None:
         for one, scores in zip((module, mirrored), expected, strict=True):
             torch.testing.assert_close(one.run(x), scores, rtol=1e-4, atol=1e-5)
     assert packed_layers(module) == packed_layers(mirrored) == 2
+
+
+@pytest.mark.parametrize("copied", [deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+@pytest.mark.parametrize("name", ["rescnn_batch_norm", "grouped", "inverted"])
+def test_a_packed_network_can_be_copied(
+    name: str, copied: Callable[[Classifier], Classifier]
+) -> None:
+    make, shape = NETWORKS[name]
+    model = classifier(with_statistics(make()), shape)
+    assert pack(model)
+    again = copied(model)
+    assert packed_layers(again) == packed_layers(model) > 0
+    with torch.inference_mode():
+        for count in (1, 3):
+            x = images(model, count)
+            torch.testing.assert_close(again.run(x), model.run(x))
+
+
+def test_a_network_in_training_mode_is_in_evaluation_from_then_on() -> None:
+    model = classifier(with_statistics(ReadsBetween())).train()
+    assert pack(model)
+    assert not any(layer.training for layer in model.modules())
+
+
+class WritesIntoItsInput(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.conv(x.sub_(0.5)).mean((2, 3))
+        return scores
+
+
+def test_a_network_that_writes_into_its_input_is_packed_too() -> None:
+    assert pack(classifier(WritesIntoItsInput()))
 
 
 def test_a_packed_network_stays_as_it_is() -> None:
