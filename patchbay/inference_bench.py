@@ -78,6 +78,8 @@ def show(found: dict[str, Any], pictures: Path | None, *, as_json: bool) -> None
     """Print the figures as tables or as JSON, and draw them if there is a folder."""
     from benchmarks.inference.pictures import save_pictures
 
+    if pictures is not None and not any(one["name"] == "patched" for one in found["rows"]):
+        raise click.UsageError("figures of --forms have no pictures")
     drawn = draw(found, pictures, save_pictures)
     if as_json:
         emit(found)

@@ -100,6 +100,8 @@ def inference(
     """
     if uri is not None and (refused := options.given("architectures", "widths", "toy")):
         raise click.UsageError(f"{refused[0]} is of networks with random weights: leave URI out")
+    if figures is not None and (uri is not None or out is not None):
+        raise click.UsageError("--figures measures nothing: it goes without URI and --out")
     if uri is None and options.given("home"):
         raise click.UsageError("--home goes with URI")
     if forms and (uri is not None or device != "cpu" or pictures is not None):

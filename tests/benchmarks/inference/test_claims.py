@@ -42,6 +42,14 @@ def test_no_extra_time_holds_where_the_whole_interval_says_so(
     assert {one["executor"] for one in time["fastest"]} == {"threads"}
 
 
+def test_a_wide_interval_does_not_hide_a_narrow_one() -> None:
+    measured = [row("in_turn", 8, 1.0, "weak"), row("threads", 8, 1.0)]
+    measured.append(row("two_processes", 8, 0.99, ratio_high=1.2))
+    time, _ = claims([*measured, row("in_turn", 8, 1.4)], "in_turn")
+    assert time["holds_at"] == [8]
+    assert time["fastest"][0]["executor"] == "threads"
+
+
 def test_memory_is_compared_at_the_smallest_batch() -> None:
     measured = [
         row("in_turn", 8, 1.0, "weak", weight_bytes=60 * MIB, process_bytes=900 * MIB),

@@ -75,6 +75,10 @@ def test_every_row_is_measured_and_drawn(tmp_path: Path) -> None:
     for path in pictures.iterdir():
         with Image.open(path) as picture:
             assert picture.size[0] > 300
+    for other in (("--out", str(tmp_path / "other.json")), ("models:/some/1",)):
+        refused = run_command("bench", "inference", "--figures", str(out), *other)
+        assert refused.code == 2
+        assert "--figures measures nothing" in refused.err
     again = run_command("bench", "inference", "--figures", str(out))
     assert again.code == 0
     assert "patched_strong" in again.out
