@@ -103,7 +103,7 @@ def memory_growth(
 
     All networks have random weights. Patched models are loaded and asked as the service does it;
     registries are MLflow's, in temporary homes, with tiny networks. Of each quantity the exponent
-    of its growth and what one more costs are given. Takes fifteen minutes; --toy, whose sizes and
+    of its growth and what one more costs are given. Takes nine minutes; --toy, whose sizes and
     repeats are its own, takes one or two.
     """
     if figures is None:
