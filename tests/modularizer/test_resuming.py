@@ -7,8 +7,10 @@ import random
 import signal
 import time
 from pathlib import Path
+from threading import RLock
 
 import pytest
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from modularizer.decomposition import Resources, decompose
 from modularizer.progress import ignore_progress
@@ -32,6 +34,9 @@ def decompose_in_a_child(path: Path) -> int:
     child = os.fork()
     if child == 0:
         try:
+            # Torch walks a graph with tqdm, whose lock all forked processes share: one that was
+            # killed while it held it would keep it.
+            tqdm.set_lock(RLock())
             decompose(strong(), DATA, LONGER, resources=Resources(workers=2, checkpoint=path))
             os._exit(0)
         except BaseException:
