@@ -37,11 +37,16 @@ def environment(device: str = "cpu", *, packages: Sequence[str] = ()) -> dict[st
     }
 
 
-def _processor() -> str:
+def processor_info(name: str) -> str | None:
+    """What the system tells of its first core under a name; None where it doesn't."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown"
+    told = (line.partition(":")[2].strip() for line in lines if line.startswith(name))
+    return next(told, None)
+
+
+def _processor() -> str:
+    return processor_info("model name") or platform.processor() or "unknown"
 
 
 def _commit() -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from benchmarks.inference.forms import UNPACKED, compiled, forms_of
+from benchmarks.inference.forms import UNPACKED, Formed, compiled, forms_of
 from benchmarks.inference.settings import InferenceSettings, RandomNetworks
 from benchmarks.inference.subject import Subject
 from modularizer.classifier import ImageNetwork
@@ -119,18 +119,6 @@ def executors_of(settings: InferenceSettings) -> dict[str, Executor]:
     }
 
 
-class CompiledBranch:
-    """A branch whose network ``torch.compile`` has made faster, for each batch size anew."""
-
-    def __init__(self, branch: RunnableBranch) -> None:
-        self._run = compiled(branch.run)
-
-    def run(self, prepared: Tensor) -> Tensor:
-        """As the branch does."""
-        found: Tensor = self._run(prepared)
-        return found
-
-
 @dataclass(frozen=True)
 class Contender:
     """A row that can run.
@@ -165,5 +153,5 @@ def contender(row: Row, subject: Subject, executors: dict[str, Executor]) -> Con
     if row.form is not None:
         return Contender(row, networks, [row.form(one) for one in networks], SequentialExecutor())
     if row.executor == "compiled":
-        branches = [CompiledBranch(one) for one in branches]
+        branches = [Formed(compiled(one.run)) for one in branches]
     return Contender(row, networks, branches, executors[row.executor])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.environment import environment
+from benchmarks.environment import environment, processor_info
 from benchmarks.inference.aims import verdicts
 from benchmarks.inference.claims import claims
 from benchmarks.inference.contenders import (
@@ -115,18 +114,12 @@ def _contenders(settings: InferenceSettings) -> list[tuple[Contender, Subject]]:
 def clocks(device: str) -> dict[str, Any]:
     """Clocks as they are found, in MHz: a GPU's, or a processor's by its first core."""
     if device == "cpu":
-        return {"cpu_clock_mhz": _cpu_clock_mhz()}
+        mhz = processor_info("cpu MHz")
+        return {"cpu_clock_mhz": None if mhz is None else float(mhz)}
     try:
         return {"gpu_clock_mhz": torch.cuda.clock_rate()}
     except (ImportError, RuntimeError) as error:
         return {"gpu_clock_mhz": None, "gpu_clock_unknown": str(error)[:100]}
-
-
-def _cpu_clock_mhz() -> float | None:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    found = [line.partition(":")[2] for line in lines if line.startswith("cpu MHz")]
-    return float(found[0]) if found else None
 
 
 def _counted(settings: InferenceSettings) -> dict[str, dict[str, int]]:

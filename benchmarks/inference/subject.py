@@ -109,6 +109,7 @@ def save_networks(
 
 
 def _read(path: Path, kind: type[Made]) -> Made:
+    # Not out of any store: `save_networks` of this very run wrote it, where nobody else may write.
     found = torch.load(path, weights_only=False)
     assert isinstance(found, kind)
     return found
