@@ -6,7 +6,9 @@ import operator
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock, get_ident
 from types import TracebackType
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -19,6 +21,8 @@ from modularizer.analysis.rebuild import rebuilt
 from modularizer.analysis.trial import require_following
 from modularizer.analysis.walk import Walk
 from modularizer.errors import PlanError
+
+_IS_TRACING = Lock()
 
 
 def slicing_plan(network: nn.Module, input_shape: Sequence[int]) -> SlicingPlan:
@@ -65,13 +69,13 @@ def slicing_plan(network: nn.Module, input_shape: Sequence[int]) -> SlicingPlan:
 
 
 def traced(network: nn.Module) -> fx.Graph:
-    """The network's graph.
+    """The network's graph. Other threads may run networks, or call this, meanwhile.
 
     Raises:
         PlanError: if its code can't be followed; the message says where.
     """
     try:
-        graph = fx.Tracer().trace(network)
+        graph = _Tracer().trace(network)
     except Exception as error:  # fx raises many kinds for what it can't follow
         another = _traced_through_buffers(network)
         if another is None:
@@ -92,9 +96,37 @@ def traced(network: nn.Module) -> fx.Graph:
     return graph
 
 
+class _Tracer(fx.Tracer):
+    """Follows the layers that its own thread calls.
+
+    While fx traces, ``nn.Module.__call__`` and ``__getattr__`` are its own in the whole process:
+    it would take the layers of networks that run in other threads for those of this one, and fail
+    there. Two that trace at once would leave them replaced for ever.
+    """
+
+    _thread: int
+
+    def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
+        with _IS_TRACING:
+            self._thread = get_ident()
+            return super().trace(root, concrete_args)
+
+    def call_module(
+        self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if get_ident() != self._thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
+
+
 def _traced_through_buffers(network: nn.Module) -> fx.Graph | None:
     """The graph with what the code makes of buffers; None where code asks for their sizes."""
-    tracer = fx.Tracer()
+    tracer = _Tracer()
     tracer.proxy_buffer_attributes = True
     try:
         return tracer.trace(network)

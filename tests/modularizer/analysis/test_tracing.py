@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-from modularizer.analysis.tracing import slicing_plan
+from modularizer.analysis.tracing import slicing_plan, traced
 from modularizer.analysis.trial import masks_removing_each
 from modularizer.architectures.rescnn import rescnn
 from modularizer.architectures.simcnn import simcnn
@@ -258,6 +260,39 @@ def test_the_plan_of_the_paper_s_networks_counts_their_kernels() -> None:
     assert residual.channels == 4288 - 128 - 512 - 512
     assert [len(s.layers) for s in residual.segments].count(2) == 3
     assert int(residual.kernels_per_channel.sum()) == 4288
+
+
+def test_networks_run_in_other_threads_while_one_is_traced() -> None:
+    running, images = rescnn(3, width_multiplier=1 / 32).eval(), torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        expected = running(images)
+    network = simcnn(3, width_multiplier=1 / 32).eval()
+    graph = str(traced(network))
+    is_over = Event()
+
+    def trace_until_it_is_over() -> None:
+        while not is_over.is_set():
+            assert str(traced(network)) == graph
+
+    with ThreadPoolExecutor() as pool:
+        tracing = pool.submit(trace_until_it_is_over)
+        try:
+            with torch.inference_mode():
+                assert all(torch.equal(running(images), expected) for _ in range(10))
+        finally:
+            is_over.set()
+        tracing.result()
+
+
+def test_networks_are_traced_in_several_threads_at_once() -> None:
+    call, find = nn.Module.__call__, nn.Module.__getattr__
+    networks = [rescnn(3, width_multiplier=1 / 32), simcnn(3, width_multiplier=1 / 32)] * 4
+    expected = [str(traced(network)) for network in networks]
+    with ThreadPoolExecutor(len(networks)) as pool:
+        for _ in range(5):
+            assert [str(graph) for graph in pool.map(traced, networks)] == expected
+    assert nn.Module.__call__ is call
+    assert nn.Module.__getattr__ is find
 
 
 def test_segments_and_their_layers_come_in_the_order_they_run() -> None:
