@@ -68,7 +68,7 @@ def test_a_hundred_loads_and_unloads_leave_memory_where_it_was(home: Path, devic
                 assert ask("load", 4 if number % 3 == 1 else 5 - good) == 422
             assert ask("unload", good) == 200
 
-        with Traffic(service.url, offline, clients=1, pause_seconds=0.02) as traffic:
+        with Traffic(service, offline, clients=1, pause_seconds=0.02) as traffic:
             for number in range(9):
                 cycle(number)
             before, before_there = worker.memory_info().rss, used_on(device)

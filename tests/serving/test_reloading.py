@@ -57,7 +57,7 @@ def test_while_the_alias_moves_no_request_fails_and_no_answer_is_another_version
     service: RunningService, home: Path, offline: Offline
 ) -> None:
     registry = Registry.open(home)
-    with Traffic(service.url, offline) as traffic:
+    with Traffic(service, offline) as traffic:
         for version in (1, 2, 1, 2, 1):
             registry.aliases.promote(f"models:/served/{version}", "champion")
             wait_for(service, f"models:/served/{version}")
@@ -76,7 +76,7 @@ def test_the_registry_may_go_and_come_back(
     wait_for(service, other)
     database = home / "mlflow.db"
     good = database.read_bytes()
-    with Traffic(service.url, offline, clients=1) as traffic:
+    with Traffic(service, offline, clients=1) as traffic:
         database.write_bytes(b"no database" * 1000)
         sleep(5 * POLL_SECONDS)
         assert serving(service) == other
@@ -143,7 +143,7 @@ def test_a_minute_of_traffic_and_change_leaves_memory_where_it_was(
     def size_bytes() -> int:
         return sum(one.memory_info().rss for one in workers)
 
-    with Traffic(service.url, offline, clients=3) as traffic:
+    with Traffic(service, offline, clients=3) as traffic:
         for version in (1, 2, 1, 2):
             change(version)
         sleep(10)

@@ -39,10 +39,10 @@ class Traffic:
     Attributes:
         answers: by the version that was named.
         wrong: what was not the answer of the version that it named.
-        refused: errors, and no answers at all.
+        refused: errors, and no answers at all; of the first also the end of the service's log.
     """
 
-    url: str
+    service: RunningService
     offline: Offline
     clients: int = 4
     pause_seconds: float = 0.0
@@ -78,13 +78,14 @@ class Traffic:
             sleep(0.01)
 
     def _ask(self, number: int) -> None:
-        with PredictClient(self.url) as client:
+        with PredictClient(self.service.url) as client:
             while not self.is_over.wait(self.pause_seconds):
                 number = (number + 1) % len(IMAGES)
                 try:
                     response = client.predict(npy_bytes(IMAGES[number])).response
                 except ClientError as error:
-                    self.refused.append(str(error))
+                    log = "" if self.refused else f"\n{self.service.log_tail()}"
+                    self.refused.append(f"{error}{log}")
                     sleep(0.05)
                     continue
                 uri = response.model.uri

@@ -20,7 +20,7 @@ def offline(home: Path) -> Offline:
 
 @pytest.fixture(scope="module")
 def ordinary_clients(service: RunningService, offline: Offline) -> Iterator[Traffic]:
-    with Traffic(service.url, offline, clients=2, pause_seconds=0.005) as traffic:
+    with Traffic(service, offline, clients=2, pause_seconds=0.005) as traffic:
         yield traffic
 
 

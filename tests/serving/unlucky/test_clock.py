@@ -64,7 +64,7 @@ def test_nothing_waits_and_nothing_ends_because_a_clock_jumps(
     registry = Registry.open(settings.home)
     offline = answers_offline(settings.home)
     logged = []
-    with running_service(settings) as service, Traffic(service.url, offline) as traffic:
+    with running_service(settings) as service, Traffic(service, offline) as traffic:
         traffic.wait_for_answers()
         for version, days in ((1, 400.0), (2, -400.0), (1, 0.0)):
             jump(days)

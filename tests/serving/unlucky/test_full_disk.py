@@ -55,7 +55,7 @@ def test_a_full_disk_keeps_the_old_version_serving_until_there_is_room(
     log = disk / "service.log"
     with (
         running_service(settings, log_path=log) as service,
-        Traffic(service.url, offline) as traffic,
+        Traffic(service, offline) as traffic,
     ):
         monkeypatch.delenv("PATCHBAY_CACHE")
         traffic.wait_for_answers()
@@ -83,6 +83,6 @@ def test_with_a_full_disk_it_starts_with_what_the_cache_has(
     assert settings.home is not None
     offline = answers_offline(settings.home)
     fill(disk)
-    with running_service(settings) as service, Traffic(service.url, offline) as traffic:
+    with running_service(settings) as service, Traffic(service, offline) as traffic:
         traffic.wait_for_answers(20)
     traffic.require_faultless()

@@ -28,7 +28,7 @@ def test_a_killed_worker_is_back_within_its_start_time(settings: Settings) -> No
         start_seconds = monotonic() - began
         for _ in range(2):
             worker = worker_of(service)
-            with Traffic(service.url, offline) as traffic:
+            with Traffic(service, offline) as traffic:
                 traffic.wait_for_answers(50)
                 killed = monotonic()
                 worker.kill()

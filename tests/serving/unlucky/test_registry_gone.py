@@ -23,7 +23,7 @@ def test_a_deleted_registry_is_not_missed_while_the_service_runs(settings: Setti
     home = settings.home
     assert home is not None
     offline = answers_offline(home)
-    with running_service(settings) as service, Traffic(service.url, offline) as traffic:
+    with running_service(settings) as service, Traffic(service, offline) as traffic:
         traffic.wait_for_answers()
         shutil.rmtree(home)
         sleep(10 * POLL_SECONDS)
@@ -79,7 +79,7 @@ def test_without_the_registry_it_starts_from_the_cache(
     (home / "mlflow.db").unlink()
     if what == "all of it":
         shutil.rmtree(home)
-    with running_service(settings) as service, Traffic(service.url, offline) as traffic:
+    with running_service(settings) as service, Traffic(service, offline) as traffic:
         traffic.wait_for_answers(20)
         answer = ready(service)
         assert answer is not None
