@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Literal
 from weakref import WeakKeyDictionary, finalize
@@ -163,6 +163,7 @@ class _CapturedBranch:
     stream: torch.cuda.Stream
     buffer: Tensor
     graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]]
+    _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     @classmethod
     def capture(
@@ -219,12 +220,16 @@ class _CapturedBranch:
         )
 
     def run(self, prepared: Tensor) -> Tensor:
-        """The branch's output; on the current stream, which has to be ``stream``."""
+        """The branch's output; on the current stream, which has to be ``stream``.
+
+        Any thread may ask: models share branches, and one is warmed up while another answers.
+        """
         size = next(size for size in self.graphs if size >= len(prepared))
         graph, output = self.graphs[size]
-        self.buffer[: len(prepared)].copy_(prepared)
-        graph.replay()
-        return output[: len(prepared)].clone()
+        with self._lock:  # the stream keeps an order, but would let another's steps come between
+            self.buffer[: len(prepared)].copy_(prepared)
+            graph.replay()
+            return output[: len(prepared)].clone()
 
     def require_same(self, branch: RunnableBranch, tolerance: float) -> None:
         """Compare every size's graph, full and with rows that are padding, with the branch.

@@ -1,16 +1,19 @@
-"""Networks as CUDA graphs give what they give in turn; all but the sizes needs a device."""
+"""Networks as CUDA graphs give what they give in turn; nearly all of it needs a device."""
 
 from __future__ import annotations
 
 import gc
 import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from time import sleep
+from typing import Any, cast
 
 import pytest
 import torch
 from torch import Tensor
 
-from serving.engine.executors.graphs import GraphExecutor, graph_sizes
+from serving.engine.executors.graphs import GraphExecutor, _CapturedBranch, graph_sizes
 from serving.engine.executors.in_turn import SequentialExecutor
 from tests.serving.samples import make_patched, random_images
 
@@ -97,6 +100,53 @@ def test_others_answer_while_graphs_are_captured() -> None:
         thread.join()
     assert runs
     assert not wrong
+
+
+class Doubling:
+    """In a graph's place, where there is no device: what it does takes a while."""
+
+    def __init__(self, buffer: Tensor, output: Tensor) -> None:
+        self.buffer, self.output = buffer, output
+
+    def replay(self) -> None:
+        self.output.copy_(2 * self.buffer)
+        sleep(0.001)
+
+
+def test_a_branch_of_two_models_runs_for_one_thread_after_the_other() -> None:
+    buffer, output = torch.zeros(4), torch.zeros(4)
+    graph = cast("Any", Doubling(buffer, output))
+    captured = _CapturedBranch(cast("Any", None), buffer, {4: (graph, output)})
+
+    def ask(number: int) -> bool:
+        given = torch.full((4,), float(number))
+        return all(torch.equal(captured.run(given), 2 * given) for _ in range(20))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(ask, range(4)))
+
+
+@pytest.mark.gpu
+def test_a_branch_answers_while_another_model_that_has_it_is_warmed_up() -> None:
+    model = make_patched().cuda().eval()
+    executor = GraphExecutor(batch_size=8)
+    with torch.inference_mode():
+        inputs = model.prepare(torch.from_numpy(random_images(8, 8, 8, 1)).cuda())
+        executor.get_ready(model.branches, inputs)
+        given = [[x.roll(number, 0) for x in inputs] for number in range(4)]
+        expected = [[one.clone() for one in executor.run(model.branches, x)] for x in given]
+
+    def ask(number: int) -> bool:
+        with torch.inference_mode():
+            found = [executor.run(model.branches, given[number]) for _ in range(200)]
+            return all(
+                torch.equal(*pair)
+                for one in found
+                for pair in zip(one, expected[number], strict=True)
+            )
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(ask, range(4)))
 
 
 class ToTheHost(torch.nn.Module):
