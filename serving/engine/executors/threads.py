@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from threading import local
 
 import torch
 from torch import Tensor
@@ -15,14 +16,16 @@ from serving.engine.executors.in_turn import SequentialExecutor
 class ThreadExecutor:
     """The first branch in the thread that asks, the others in turn in a second one.
 
-    Worth it where a second core is idle: torch lets other threads run while it computes.
+    Worth it where a second core is idle: torch lets other threads run while it computes. Each
+    thread that asks has a second one of its own, which ends with it: requests don't wait for a
+    model that is timed while it is loaded.
     """
 
     device = torch.device("cpu")
 
     def __init__(self) -> None:
         self._in_turn = SequentialExecutor()
-        self._other = ThreadPoolExecutor(1, "patchbay-patches")
+        self._own = local()
 
     def get_ready(self, branches: Sequence[RunnableBranch], inputs: Sequence[Tensor]) -> None:
         """Nothing to do."""
@@ -47,9 +50,15 @@ class ThreadExecutor:
             with torch.inference_mode():  # a mode of the thread
                 return self._in_turn.run(branches[1:], inputs[1:], timed=timed_later)
 
-        others = self._other.submit(run_others)
+        others = self._second().submit(run_others)
         try:
             first = self._in_turn.run(branches[:1], inputs[:1], timed=timed)
         finally:
             found = others.result()  # nothing goes on running after an error
         return [*first, *found]
+
+    def _second(self) -> ThreadPoolExecutor:
+        if not hasattr(self._own, "second"):
+            self._own.second = ThreadPoolExecutor(1, "patchbay-patches")
+        second: ThreadPoolExecutor = self._own.second
+        return second

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from time import monotonic, sleep
 
 import pytest
 import torch
@@ -76,6 +77,40 @@ def test_two_threads_are_at_work_at_once() -> None:
     given: Sequence[Tensor] = [torch.zeros(1), torch.ones(1)]
     found = ThreadExecutor().run([Meeting(), Meeting()], given)
     assert [float(one) for one in found] == [0, 1]
+
+
+def test_who_asks_waits_for_no_other_and_leaves_no_thread_behind() -> None:
+    is_held, go = threading.Event(), threading.Event()
+
+    class Holding:
+        def run(self, prepared: Tensor) -> Tensor:
+            is_held.set()
+            assert go.wait(20)
+            return prepared
+
+    class Plain:
+        def run(self, prepared: Tensor) -> Tensor:
+            return prepared
+
+    def seconds() -> int:
+        return sum(one.name.startswith("patchbay-patches") for one in threading.enumerate())
+
+    executor = ThreadExecutor()
+    given: Sequence[Tensor] = [torch.zeros(1), torch.ones(1)]
+    executor.run([Plain(), Plain()], given)
+    before = seconds()
+    loader = threading.Thread(target=executor.run, args=([Plain(), Holding()], given))
+    loader.start()
+    try:
+        assert is_held.wait(20)
+        assert len(executor.run([Plain(), Plain()], given)) == 2
+    finally:
+        go.set()
+        loader.join()
+    deadline = monotonic() + 20
+    while seconds() > before:
+        assert monotonic() < deadline
+        sleep(0.01)
 
 
 @pytest.mark.gpu
