@@ -70,7 +70,15 @@ class _Share:
     """What a batch takes of a request."""
 
     request: _Waiting
-    prepared: Prepared | Unprepared
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def part(self) -> Prepared | Unprepared:
+        """The images themselves."""
+        return self.request.prepared.slice(self.start, self.stop)
 
 
 class Batcher:
@@ -181,7 +189,7 @@ class Batcher:
                 behind.append(one)
                 continue
             stop = one.taken + min(one.left, room)
-            batch.append(_Share(one, one.prepared.slice(one.taken, stop)))
+            batch.append(_Share(one, one.taken, stop))
             room -= stop - one.taken
             one.taken = stop
             if one.left:
@@ -212,7 +220,7 @@ class Batcher:
         _deliver(done)
         self._report(
             BatchReport(
-                sum(len(share.prepared) for share in batch),
+                sum(map(len, batch)),
                 reason,
                 tuple(began - share.request.since for share in batch),
                 *seconds,
@@ -226,7 +234,7 @@ def _outcomes(
     """The answers of each share; where the whole batch fails, each is run alone."""
     engine = batch[0].request.engine
     try:
-        return [*engine.run([share.prepared for share in batch], timed=timed)]
+        return [*engine.run([share.part() for share in batch], timed=timed)]
     except Exception as error:
         if len(batch) == 1:
             return [error]

@@ -141,6 +141,26 @@ def test_a_failure_is_the_failure_of_one_request(setting: Setting) -> None:
         np.testing.assert_allclose(answers.scores, expected(1, seed=seed).scores, atol=1e-5)
 
 
+class OutOfMemory(Prepared):
+    def slice(self, start: int, stop: int) -> Prepared:
+        raise MemoryError
+
+
+def test_a_request_whose_images_can_t_be_taken_fails_alone(setting: Setting) -> None:
+    good = setting.prepared(1, seed=1)
+
+    async def ask() -> list[Answers | BaseException]:
+        return await setting.behind_the_first(
+            lambda: setting.batcher.submit(setting.engine, OutOfMemory(good.ask, good.inputs)),
+            lambda: setting.batcher.submit(setting.engine, good),
+        )
+
+    broken, answers = asyncio.run(ask())
+    assert isinstance(broken, MemoryError)
+    assert isinstance(answers, Answers)
+    np.testing.assert_allclose(answers.scores, expected(1, seed=1).scores, atol=1e-5)
+
+
 def test_a_request_that_failed_in_part_is_not_run_any_further(setting: Setting) -> None:
     bad = setting.prepared(30, seed=5)
     setting.gate.fails_on = [bad.inputs[0]]
