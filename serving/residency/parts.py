@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from threading import Lock
+from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from serving.errors import OverBudgetError
@@ -77,6 +77,7 @@ class PartCache:
         self._entries: OrderedDict[str, _Entry] = OrderedDict()  # the one used longest ago first
         self._pins: set[str] = set()
         self._lock = Lock()
+        self._telling = RLock()  # who is told may change something
         self._loading = Lock()
 
     def resident(self) -> list[ResidentPart]:
@@ -138,12 +139,12 @@ class PartCache:
                     self._place(network)
                 except BaseException:
                     give_memory_back()
-                    self._changed(self.resident())
+                    self._tell()
                     raise
                 entry = _Entry(name, network, network_bytes(network), references=1)
                 with self._lock:
                     self._entries[digest] = entry
-        self._changed(self.resident())
+        self._tell()
         found: Network = entry.network
         return found
 
@@ -152,7 +153,7 @@ class PartCache:
         with self._lock:
             self._entries[digest].references -= 1
             assert self._entries[digest].references >= 0
-        self._changed(self.resident())
+        self._tell()
 
     def evict(self, digest: str) -> bool:
         """Drop a part unless it is used or pinned; gives whether it went."""
@@ -164,7 +165,7 @@ class PartCache:
         del entry
         if goes:
             give_memory_back()
-            self._changed(self.resident())
+            self._tell()
         return goes
 
     def evict_unused(self) -> int:
@@ -173,8 +174,13 @@ class PartCache:
             freed = self._evict(lambda left: True)
         if freed:
             give_memory_back()
-        self._changed(self.resident())
+        self._tell()
         return freed
+
+    def _tell(self) -> None:
+        """Say what is resident; of two that say it at once, the later one knows the last."""
+        with self._telling:
+            self._changed(self.resident())
 
     def _used(self, digest: str) -> _Entry | None:
         entry = self._entries.get(digest)

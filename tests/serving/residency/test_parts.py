@@ -140,6 +140,27 @@ def test_each_change_is_told() -> None:
     assert placed == [found]
 
 
+def test_what_is_told_last_is_what_is_so() -> None:
+    told: list[list[ResidentPart]] = []
+    is_telling, is_told = threading.Event(), threading.Event()
+
+    def changed(resident: list[ResidentPart]) -> None:
+        if threading.current_thread() is slow:
+            is_telling.set()
+            is_told.wait(0.2)  # as long as the other one would need to overtake
+        told.append(resident)
+
+    parts = PartCache(changed=changed)
+    slow = threading.Thread(target=lambda: Loads(parts).acquire("b"))
+    Loads(parts).acquire("a")
+    slow.start()
+    assert is_telling.wait(20)
+    parts.release("a")
+    is_told.set()
+    slow.join()
+    assert told[-1] == parts.resident()
+
+
 def test_bytes_that_tensors_share_count_once() -> None:
     shared = nn.Linear(10, 10, bias=False)
     both = nn.Sequential(shared, shared, nn.BatchNorm1d(10))
