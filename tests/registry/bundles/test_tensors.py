@@ -3,15 +3,20 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import threading
+from collections.abc import Callable
+from itertools import pairwise
+from time import perf_counter
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from registry.bundles.tensors import dump_tensors, parse_tensors, require_layout
+from registry.bundles.tensors import _DTYPES, dump_tensors, parse_tensors, require_layout
 from registry.errors import BundleError
 
 EXPECTED = {
@@ -38,6 +43,63 @@ def test_tensors_come_back_as_they_went_in() -> None:
     for name, tensor in TENSORS.items():
         assert torch.equal(found[name], tensor)
         assert found[name].dtype == tensor.dtype
+
+
+@given(st.data())
+def test_all_that_is_stored_is_read_as_safetensors_reads_it(data: st.DataObject) -> None:
+    dtypes = st.sampled_from(list(_DTYPES))
+    shapes = st.lists(st.integers(0, 3), max_size=3)
+    drawn = data.draw(st.lists(st.tuples(dtypes, shapes), max_size=6))
+    generator = torch.Generator().manual_seed(len(drawn))
+    raw = dump_tensors(
+        {
+            f"{place}": torch.randint(0, 2, shape, generator=generator).to(dtype)
+            for place, (dtype, shape) in enumerate(drawn)
+        }
+    )
+    found, expected = parse_tensors(raw), safetensors.torch.load(raw)
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert found[name].dtype == tensor.dtype
+        assert torch.equal(found[name], tensor)
+
+
+@given(st.integers(0, 400), st.integers(1, 255))
+def test_what_safetensors_refuses_is_refused(place: int, change: int) -> None:
+    raw = bytearray(dump_tensors(TENSORS | {"none": torch.zeros(0, 3), "is": torch.tensor([True])}))
+    raw[place % len(raw)] ^= change
+    try:
+        found = parse_tensors(bytes(raw))
+    except BundleError:
+        return
+    expected = safetensors.torch.load(bytes(raw))
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+@pytest.mark.slow
+@pytest.mark.timed
+def test_other_threads_go_on_while_weights_are_read() -> None:
+    raw = dump_tensors({str(place): torch.rand(5 * 2**20) for place in range(10)})
+
+    def longest_standstill(work: Callable[[bytes], object]) -> float:
+        """Seconds in which another thread that sleeps for a millisecond was not run at most."""
+        seen, is_over = [perf_counter()], threading.Event()
+
+        def look() -> None:
+            while not is_over.wait(0.001):
+                seen.append(perf_counter())
+
+        looking = threading.Thread(target=look)
+        looking.start()
+        work(raw)
+        is_over.set()
+        looking.join()
+        return max(later - earlier for earlier, later in pairwise([*seen, perf_counter()]))
+
+    ours = min(longest_standstill(parse_tensors) for _ in range(5))
+    theirs = min(longest_standstill(safetensors.torch.load) for _ in range(5))
+    assert ours < theirs / 2, f"{ours:.3f} s against {theirs:.3f} s"
 
 
 def test_a_tensor_without_values_is_no_broken_one() -> None:
@@ -84,8 +146,6 @@ def test_another_dtype_is_told_with_both_dtypes() -> None:
 def test_values_that_are_not_finite_are_refused_both_ways(
     bad: float, dtype: torch.dtype, place: int
 ) -> None:
-    import safetensors.torch
-
     broken = {"weight": torch.linspace(-1, 1, 999).to(dtype)}
     broken["weight"][place] = bad
     with pytest.raises(BundleError, match="'weight' holds NaN or infinity"):
@@ -129,6 +189,31 @@ def test_overlapping_offsets_are_refused() -> None:
     raw = file_with({"weight": weight, "count": count}, bytes(32))
     with pytest.raises(BundleError):
         parse_tensors(raw)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"shape": [2], "data_offsets": [0, 8]},
+        {"dtype": ["F32"], "shape": [2], "data_offsets": [0, 8]},
+        {"dtype": "F4", "shape": [2], "data_offsets": [0, 8]},
+        {"dtype": "F32", "shape": 2, "data_offsets": [0, 8]},
+        {"dtype": "F32", "shape": [2.0], "data_offsets": [0, 8]},
+        {"dtype": "F32", "shape": [True, 2], "data_offsets": [0, 8]},
+        {"dtype": "F32", "shape": [-2, -1], "data_offsets": [0, 8]},
+        {"dtype": "F32", "shape": [0, 2**62], "data_offsets": [0, 0]},
+        {"dtype": "F32", "shape": [2**39] * 9, "data_offsets": [0, 8]},
+        {"dtype": "F32", "shape": [2]},
+        {"dtype": "F32", "shape": [2], "data_offsets": [0, 8, 8]},
+        {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]},
+        {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]},
+        {"dtype": "F32", "shape": [3], "data_offsets": [0, 12]},
+        {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
+    ],
+)
+def test_an_entry_that_tells_no_tensor_is_refused(entry: dict[str, object]) -> None:
+    with pytest.raises(BundleError, match="can't be read"):
+        parse_tensors(file_with({"weight": entry}, bytes(8)))
 
 
 def test_a_name_twice_in_the_header_is_refused() -> None:
