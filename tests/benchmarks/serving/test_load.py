@@ -29,6 +29,8 @@ from tests.benchmarks.serving.servers import (
     target,
 )
 
+pytestmark = pytest.mark.timed
+
 
 def driven(order: Order) -> Window:
     return asyncio.run(drive(order))
