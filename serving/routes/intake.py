@@ -41,6 +41,9 @@ SMALL_PIXELS = 64 * 1024
 """Of a request's images, as they are and as the networks take them, that wait as they are to be
 prepared with others: a batch of the largest stays within what is prepared at once."""
 
+SMALL_SCORES = 4096
+"""Scores of an answer that is put into words on the event loop: some 3 ms."""
+
 # What is no fault of the client's, and no plain refusal, is worth a line also where not all are.
 _LEVELS = {
     "internal": logging.ERROR,
@@ -167,6 +170,19 @@ class Intake:
             # Of a request that nobody waits for any more, and whose turn has not come, the bytes
             # would be held here until it comes, and are counted no longer.
             waiting.clear()
+
+    async def worded(self, answers: Answers, put: Callable[[], Response]) -> Response:
+        """The networks' answers in a protocol's words; the event loop waits for no large ones.
+
+        Args:
+            answers: counted once they are words.
+            put: makes the response of them.
+        """
+        with self.telemetry.timed("answer"):
+            is_small = answers.scores.size <= SMALL_SCORES
+            response = put() if is_small else await self.in_a_thread(put)
+        self.telemetry.count_answers(answers)
+        return response
 
     async def answer(
         self,

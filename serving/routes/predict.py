@@ -59,10 +59,9 @@ class Predict:
                 lambda: decode_images(files, intake.limits),
                 raw_bytes=len(body) if is_raw else None,
             )
-            with intake.telemetry.timed("answer"):
-                message = predict_response(engine, answers)
-                intake.telemetry.count_answers(answers)
-                return json_answer(message, exclude_none=True)
+            return await intake.worded(
+                answers, lambda: json_answer(predict_response(engine, answers), exclude_none=True)
+            )
 
 
 def predict_response(engine: Engine, answers: Answers) -> PredictResponse:

@@ -207,11 +207,13 @@ class Infer:
             *(engine, engine.ask(chosen), admitted, decode),
             raw_bytes=None if is_encoded else size_bytes,
         )
-        with intake.telemetry.timed("answer"):
+
+        def put() -> Response:
             require_finite(answers, engine.identity)
-            intake.telemetry.count_answers(answers)
             body, headers = encode_infer(asked, _infer_answer(served, answers))
             return Response(body, headers=headers)
+
+        return await intake.worded(answers, put)
 
 
 def _infer_answer(served: ServedModel, answers: Answers) -> InferAnswer:

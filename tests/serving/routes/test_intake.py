@@ -10,9 +10,14 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from serving.engine.answers import Answers
+from serving.engine.engine import Engine
 from serving.engine.prepared import Ask, Image, Prepared
+from serving.protocol import PredictResponse
 from serving.residency.state import ServiceState
+from serving.routes import intake as intake_module
 from serving.routes.intake import Intake
+from serving.routes.predict import predict_response
 from serving.settings import Settings
 from serving.telemetry import Telemetry
 from tests.serving.routes.conftest import Service
@@ -82,6 +87,25 @@ def test_images_are_prepared_with_their_batch_unless_they_are_large(
     assert len(response.json()["predictions"]) == images
     assert threads
     assert all(name.startswith(f"patchbay-{where}") for name in threads)
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_large_answers_are_put_into_words_beside_the_event_loop(
+    service: Service, monkeypatch: pytest.MonkeyPatch, small: bool
+) -> None:
+    plain, images = service.predict(npy_bytes(IMAGES)).json(), len(IMAGES)
+    classes = len(plain["predictions"][0]["scores"])
+    monkeypatch.setattr(intake_module, "SMALL_SCORES", images * classes - (not small))
+    threads = []
+
+    def seen(engine: Engine, answers: Answers) -> PredictResponse:
+        threads.append(threading.current_thread().name)
+        return predict_response(engine, answers)
+
+    monkeypatch.setattr("serving.routes.predict.predict_response", seen)
+    assert service.predict(npy_bytes(IMAGES)).json() == plain
+    [name] = threads
+    assert name.startswith("patchbay-decode") is not small
 
 
 class Body:
