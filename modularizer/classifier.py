@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,22 +17,45 @@ from modularizer.errors import ModularizerError
 from modularizer.preprocessing import Preprocessing, as_tensor
 
 
-def takes_channels_last(network: nn.Module, prepared: Tensor) -> bool:
-    """Whether a network runs on images whose channels lie innermost in memory.
+@dataclass(frozen=True)
+class InputNeeds:
+    """How a network has to be given its images.
 
-    They do as images are prepared, and convolutions are faster on them; but ``view`` after a
-    convolution fails there, with a message of torch's own.
+    Attributes:
+        any_layout: whether it runs on images whose channels lie innermost in memory. They do as
+            images are prepared, and convolutions are faster on them; but ``view`` after a
+            convolution fails there.
+        own_copy: whether it writes into them, as a first ReLU in place does.
+    """
+
+    any_layout: bool
+    own_copy: bool
+
+
+def input_needs(network: nn.Module, prepared: Tensor) -> InputNeeds:
+    """Find out by running a network on an image of numbers from -1 to 1.
 
     Args:
-        network: to try on the first image, in evaluation mode.
-        prepared: float (N, C, H, W).
+        network: its mode stays as it is; it runs in evaluation mode.
+        prepared: float (N, C, H, W) like those that it will get; at least one.
+
+    Raises:
+        Exception: whatever the network raises, but what torch says of a layout.
     """
-    try:
-        with inference(network):
-            network(prepared[:1].clone(memory_format=torch.channels_last))  # some write into it
-    except RuntimeError as error:
-        return "view size is not compatible" not in str(error)
-    return True
+    like = prepared[:1]
+    ramp = torch.linspace(-1, 1, like.numel(), device=like.device, dtype=like.dtype)
+    image = ramp.view(like.shape)
+    given = image.clone(memory_format=torch.channels_last)
+    any_layout = True
+    with inference(network):
+        try:
+            network(given)
+        except RuntimeError as error:
+            if "view size is not compatible" not in str(error):
+                raise
+            any_layout, given = False, channels_outermost(image)
+            network(given)
+    return InputNeeds(any_layout, own_copy=not torch.equal(given, image))
 
 
 def channels_outermost(prepared: Tensor) -> Tensor:
@@ -54,7 +78,7 @@ class ImageNetwork(nn.Module):
         super().__init__()
         self.network = network
         self.preprocessing = preprocessing
-        self._any_layout: bool | None = None
+        self._needs: InputNeeds | None = None
 
     @property
     def device(self) -> torch.device:
@@ -64,15 +88,24 @@ class ImageNetwork(nn.Module):
     def go_on_with(self, network: nn.Module) -> None:
         """Use another network, which gives the same scores, from now on."""
         self.network = network
-        self._any_layout = None
+        self._needs = None
 
     def laid_out(self, prepared: Tensor) -> Tensor:
-        """The same images, copied only if the network doesn't take them as they lie in memory."""
-        if prepared.stride(1) != 1 or not len(prepared):  # channels are not innermost
+        """The same images as the network takes them, copied only if it needs to have them so.
+
+        Others may be given the same images: they stay as they are.
+        """
+        if not len(prepared):
             return prepared
-        if self._any_layout is None:
-            self._any_layout = takes_channels_last(self.network, prepared)
-        return prepared if self._any_layout else channels_outermost(prepared)
+        if self._needs is None:
+            try:
+                self._needs = input_needs(self.network, prepared)
+            except Exception:  # who runs it is told, and the next try may be another
+                return prepared
+        is_innermost = prepared.stride(1) == 1
+        if is_innermost and not self._needs.any_layout:
+            return channels_outermost(prepared)
+        return prepared.clone() if self._needs.own_copy else prepared
 
     def prepare(self, images: Tensor) -> Tensor:
         """The network's input, float32 (N, channels, *size), of uint8 images (N, H, W, C)."""

@@ -20,7 +20,7 @@ from modularizer.assembly.class_module import ClassModule
 from modularizer.assembly.decode import decode
 from modularizer.assembly.masking import verify_decoded
 from modularizer.checkpoint import Checkpoint, Identity, weights_digest
-from modularizer.classifier import Classifier, inference
+from modularizer.classifier import Classifier, inference, input_needs
 from modularizer.datasets.data_splits import DataSplits
 from modularizer.datasets.images import ImageSet
 from modularizer.datasets.splits import with_validation_images
@@ -323,7 +323,8 @@ def require_sliceable(strong: Classifier, plan: SlicingPlan, images: Tensor) -> 
         images: a few prepared ones, float (N, C, H, W).
 
     Raises:
-        PlanError: if a sliced network gives other scores than the masked one, or can't run.
+        PlanError: if a sliced network gives other scores than the masked one, or can't run; or
+            if the whole one writes into its images.
         ModularizerError: if the whole one gives NaN or infinite scores.
     """
     with inference(strong.network):
@@ -332,6 +333,11 @@ def require_sliceable(strong: Classifier, plan: SlicingPlan, images: Tensor) -> 
                 "the strong model gives NaN or infinite scores; its weights are broken, or its "
                 "activations overflow"
             )
+    if input_needs(strong.network, images).own_copy:
+        raise PlanError(
+            f"the network ({type(strong.network).__name__}) writes into its images, which all "
+            "candidates are given; let its first operation give a new tensor"
+        )
     if not plan.segments:
         raise PlanError("the network has no convolution whose kernels could be removed")
     try:

@@ -13,7 +13,7 @@ from torch import nn
 from modularizer.architectures.catalogue import build_network
 from modularizer.architectures.spec import ArchitectureSpec
 from modularizer.checkpoint import Checkpoint, Identity
-from modularizer.classifier import Classifier, channels_outermost, takes_channels_last
+from modularizer.classifier import Classifier, channels_outermost, input_needs
 from modularizer.datasets.data_splits import DataSplits
 from modularizer.datasets.images import ImageSet
 from modularizer.epochs import Epochs, Examples, Stop, scores_of, weights_at
@@ -194,7 +194,8 @@ def _examples(
     images, labels = _on_device(data.train, preprocessing, device)
     validation = _on_device(data.validation, preprocessing, device)
     try:
-        if not takes_channels_last(network, validation[0]):
+        needs = input_needs(network, validation[0])
+        if not needs.any_layout:
             images = channels_outermost(images)
             validation = (channels_outermost(validation[0]), validation[1])
         given = scores_of(network, validation[0][:1], 1)
@@ -208,6 +209,11 @@ def _examples(
             f"the network ({type(network).__name__}) doesn't take images prepared to shape "
             f"{tuple(images.shape[1:])}: {error}"
         ) from error
+    if needs.own_copy:
+        raise ArchitectureError(
+            f"the network ({type(network).__name__}) writes into its images, which it is shown "
+            "again and again; let its first operation give a new tensor"
+        )
     if given.shape != (1, len(data.class_names)):
         raise ArchitectureError(
             f"the network ({type(network).__name__}) gives scores of shape {tuple(given.shape)} "

@@ -163,8 +163,8 @@ def pack(model: ImageNetwork) -> bool:
     model.eval()
     try:
         with inference(model):
-            expected = model.network(model.laid_out(images.clone()))  # some write into them
-            network = packed(model.network, model.laid_out(images.clone())).eval()
+            expected = model.network(model.laid_out(images))
+            network = packed(model.network, model.laid_out(images)).eval()
             off = _difference(network(images), expected)
     except Exception as error:  # networks hold anything, and unpacked they run, too
         logger.warning("a %s runs unpacked: %s", type(model.network).__name__, error)

@@ -69,3 +69,78 @@ def test_a_class_is_found_by_its_name() -> None:
     assert [model.class_index(name) for name in "abc"] == [0, 1, 2]
     with pytest.raises(ModularizerError, match="no class 'd'; it has a, b, c"):
         model.class_index("d")
+
+
+class BeginsInPlace(nn.Module):
+    """Its first operation writes into what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relu, self.conv = nn.ReLU(inplace=True), nn.Conv2d(1, 3, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.conv(self.relu(x)).flatten(1)
+        return scores
+
+
+class Views(BeginsInPlace):
+    """And views what a convolution gives, as is refused where channels lie innermost."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(self.relu(x))
+        return x.view(x.shape[0], -1)
+
+
+class Fails(nn.Module):
+    """At its first run, as without memory."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.runs = network, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.runs += 1
+        if self.runs == 1:
+            raise RuntimeError("out of memory")
+        scores: Tensor = self.network(x)
+        return scores
+
+
+def with_network(network: nn.Module) -> Classifier:
+    return Classifier(
+        network,
+        architecture=ArchitectureSpec(name="simcnn"),
+        preprocessing=GREY,
+        class_names=["a", "b", "c"],
+    ).eval()
+
+
+@pytest.mark.parametrize("network", [BeginsInPlace, Views])
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_images_stay_as_they_are_for_others(
+    network: type[nn.Module], layout: torch.memory_format
+) -> None:
+    model = with_network(network())
+    images = torch.randn(2, 1, 8, 8).clone(memory_format=layout)
+    before = images.clone()
+    with torch.inference_mode():
+        expected = model.network(images.clone())
+        for _ in range(3):
+            assert torch.equal(model.run(images), expected)
+            assert torch.equal(images, before)
+
+
+def test_images_are_copied_only_where_they_have_to_be() -> None:
+    model, images = classifier().eval(), torch.randn(2, 1, 8, 8)
+    assert model.laid_out(images) is images
+    assert model.laid_out(images[:0]).shape == (0, 1, 8, 8)
+
+
+def test_what_fails_while_a_network_is_tried_is_no_finding() -> None:
+    model, images = with_network(Fails(Views())), torch.randn(2, 1, 8, 8)
+    with torch.inference_mode():
+        assert model.laid_out(images) is images
+        before = images.clone()
+        assert model.laid_out(images) is not images
+        model.run(images)
+    assert torch.equal(images, before)

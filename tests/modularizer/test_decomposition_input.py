@@ -92,6 +92,12 @@ def test_a_strong_network_with_broken_weights_is_refused(value: float) -> None:
         decompose(untrained(network), DATA, SETTINGS)
 
 
+def test_a_network_that_writes_into_its_images_is_refused() -> None:
+    inner = simple_rescnn(3, width=4, in_channels=1, input_size=8)
+    with pytest.raises(PlanError, match="writes into its images, which all candidates are given"):
+        decompose(untrained(nn.Sequential(nn.ReLU(inplace=True), inner)), DATA, SETTINGS)
+
+
 class NanOnBright(nn.Module):
     """Right like any other, and NaN for an image with a pixel as bright as can be."""
 

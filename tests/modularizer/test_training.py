@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from modularizer.architectures.catalogue import build_network
 from modularizer.architectures.spec import ArchitectureSpec
@@ -275,6 +276,15 @@ def test_a_network_that_does_not_take_the_images_is_refused() -> None:
     larger = ArchitectureSpec(name="simcnn", arguments={**SPEC.arguments, "input_size": 16})
     with pytest.raises(DataError, match=r"SimCNN.*\(1, 8, 8\)"):
         train(architecture=larger)
+
+
+def test_a_network_that_writes_into_its_images_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(spec: ArchitectureSpec) -> nn.Module:
+        return nn.Sequential(nn.ReLU(inplace=True), build_network(spec))
+
+    monkeypatch.setattr("modularizer.training.build_network", build)
+    with pytest.raises(ArchitectureError, match="writes into its images, which it is shown again"):
+        train()
 
 
 def test_an_unknown_network_is_refused() -> None:
