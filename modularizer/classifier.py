@@ -33,7 +33,7 @@ class InputNeeds:
 
 
 def input_needs(network: nn.Module, prepared: Tensor) -> InputNeeds:
-    """Find out by running a network on an image of numbers from -1 to 1.
+    """Find out by running a network on a copy of the first image.
 
     Args:
         network: its mode stays as it is; it runs in evaluation mode.
@@ -42,20 +42,20 @@ def input_needs(network: nn.Module, prepared: Tensor) -> InputNeeds:
     Raises:
         Exception: whatever the network raises, but what torch says of a layout.
     """
-    like = prepared[:1]
-    ramp = torch.linspace(-1, 1, like.numel(), device=like.device, dtype=like.dtype)
-    image = ramp.view(like.shape)
-    given = image.clone(memory_format=torch.channels_last)
     any_layout = True
-    with inference(network):
+    # Tensors count how often they were written into, but not those that inference mode makes.
+    with inference(network), torch.inference_mode(mode=False), torch.no_grad():
+        given = prepared[:1].clone(memory_format=torch.channels_last)
+        written = given._version
         try:
             network(given)
         except RuntimeError as error:
             if "view size is not compatible" not in str(error):
                 raise
-            any_layout, given = False, channels_outermost(image)
+            any_layout, given = False, channels_outermost(given)
+            written = given._version
             network(given)
-    return InputNeeds(any_layout, own_copy=not torch.equal(given, image))
+    return InputNeeds(any_layout, own_copy=given._version != written)
 
 
 def channels_outermost(prepared: Tensor) -> Tensor:

@@ -211,8 +211,8 @@ def _examples(
         ) from error
     if needs.own_copy:
         raise ArchitectureError(
-            f"the network ({type(network).__name__}) writes into its images, which it is shown "
-            "again and again; let its first operation give a new tensor"
+            f"the network ({type(network).__name__}) writes into its images, which are shown "
+            "to it in every epoch; let its first operation give a new tensor"
         )
     if given.shape != (1, len(data.class_names)):
         raise ArchitectureError(

@@ -22,7 +22,7 @@ from modularizer.analysis.trial import require_following
 from modularizer.analysis.walk import Walk
 from modularizer.errors import PlanError
 
-_IS_TRACING = Lock()
+_TRACING = Lock()
 
 
 def slicing_plan(network: nn.Module, input_shape: Sequence[int]) -> SlicingPlan:
@@ -107,7 +107,7 @@ class _Tracer(fx.Tracer):
     _thread: int
 
     def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
-        with _IS_TRACING:
+        with _TRACING:
             self._thread = get_ident()
             return super().trace(root, concrete_args)
 

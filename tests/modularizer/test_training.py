@@ -283,7 +283,7 @@ def test_a_network_that_writes_into_its_images_is_refused(monkeypatch: pytest.Mo
         return nn.Sequential(nn.ReLU(inplace=True), build_network(spec))
 
     monkeypatch.setattr("modularizer.training.build_network", build)
-    with pytest.raises(ArchitectureError, match="writes into its images, which it is shown again"):
+    with pytest.raises(ArchitectureError, match="writes into its images, which are shown"):
         train()
 
 

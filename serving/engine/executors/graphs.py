@@ -192,7 +192,6 @@ class _CapturedBranch:
             buffer = torch.randn(
                 shape, generator=generator, device=example.device, dtype=example.dtype
             )
-            branch.run(buffer[:1])  # what it finds out at its first run, the host has to see
             with _OnTheDevice():  # type: ignore[no-untyped-call]
                 branch.run(buffer[:1])
             pool = torch.cuda.graph_pool_handle()
