@@ -17,7 +17,9 @@ from registry.errors import BundleError
 _MAX_HEADER_BYTES = 8 * 2**20
 _PREFIX_BYTES = 8
 _MOST = 2**40
-"""No size or place is as large."""
+"""Sizes and offsets are below this."""
+
+_MOST_DIMENSIONS = 64  # as many as torch has
 _DTYPES = {
     torch.float32: "F32",
     torch.float64: "F64",
@@ -100,12 +102,14 @@ def parse_tensors(raw: bytes) -> dict[str, Tensor]:
     """The tensors of a safetensors file whose layout was checked, on the CPU, in copies.
 
     Not by ``safetensors.torch.load``, which copies all of it in one step in which no other thread
-    of Python runs: of 250 MiB for 190 ms, in which a service answers nobody.
+    of Python runs, and a service answers nobody: 204 ms for 250 MiB on an AMD EPYC, here 8.
 
     Raises:
         BundleError: if the file is broken, or a tensor holds NaN or infinity.
     """
     start = _PREFIX_BYTES + int.from_bytes(raw[:_PREFIX_BYTES], "little")
+    if start > len(raw):
+        raise BundleError("the weights can't be read: their header is cut off")
     tensors, end = {}, start
     for name, entry in sorted(_entries(raw[_PREFIX_BYTES:start]).items(), key=_begin):
         dtype, shape = _BY_NAME.get(str(entry.get("dtype"))), entry.get("shape")
@@ -115,7 +119,10 @@ def parse_tensors(raw: bytes) -> dict[str, Tensor]:
         size = math.prod(shape) * dtype.itemsize
         if [start + one for one in offsets] != [end, end + size] or end + size > len(raw):
             raise BundleError(f"the weights can't be read: tensor {name!r} is not where it belongs")
-        tensors[name] = torch.empty(shape, dtype=dtype)
+        try:
+            tensors[name] = torch.empty(shape, dtype=dtype)
+        except RuntimeError as error:  # sizes beside a 0 may be any
+            raise BundleError(f"the weights can't be read: tensor {name!r}: {error}") from error
         if size:
             stored = np.frombuffer(raw, np.uint8, size, offset=end)
             np.copyto(tensors[name].reshape(-1).view(torch.uint8).numpy(), stored)
@@ -133,7 +140,10 @@ def _begin(entry: tuple[str, dict[str, Any]]) -> list[int]:
 
 
 def _are_sizes(found: object) -> TypeGuard[list[int]]:
-    return isinstance(found, list) and all(type(one) is int and 0 <= one < _MOST for one in found)
+    """Whether something is a shape, or two offsets."""
+    if not isinstance(found, list) or len(found) > _MOST_DIMENSIONS:
+        return False
+    return all(type(one) is int and 0 <= one < _MOST for one in found)
 
 
 def _payload_bytes(tensors: Mapping[str, Tensor]) -> int:
