@@ -208,12 +208,12 @@ class Infer:
             raw_bytes=None if is_encoded else size_bytes,
         )
 
-        def put() -> Response:
+        def respond() -> Response:
             require_finite(answers, engine.identity)
             body, headers = encode_infer(asked, _infer_answer(served, answers))
             return Response(body, headers=headers)
 
-        return await intake.worded(answers, put)
+        return await intake.worded(answers, respond)
 
 
 def _infer_answer(served: ServedModel, answers: Answers) -> InferAnswer:

@@ -105,7 +105,7 @@ def test_large_answers_are_put_into_words_beside_the_event_loop(
     monkeypatch.setattr("serving.routes.predict.predict_response", seen)
     assert service.predict(npy_bytes(IMAGES)).json() == plain
     [name] = threads
-    assert name.startswith("patchbay-decode") is not small
+    assert name.startswith("patchbay-answers") is not small
 
 
 class Body:
