@@ -141,7 +141,7 @@ class Follower:
         self.look()
         while not self._is_over:
             is_asked = self._wake.wait(seconds or None)
-            if is_asked:  # else it may be asked now, for the next look
+            if is_asked:  # after a timeout it may just have been set: that is for the next look
                 self._wake.clear()
             if not self._is_over:
                 self.look(is_asked=is_asked)

@@ -61,7 +61,8 @@ class PartCache:
     Args:
         max_bytes: of all parts together, as their parameters and buffers take; None for no limit.
         place: called with each network after it was loaded, such as to move it to a device.
-        changed: told what is resident after each change.
+        changed: told what is resident after each change; what it changes itself may be told out
+            of order.
     """
 
     def __init__(
@@ -127,24 +128,11 @@ class PartCache:
             OverBudgetError: if it doesn't fit beside what is in use or pinned.
             Exception: whatever ``load`` raises; then nothing is kept.
         """
-        with self._loading:
-            with self._lock:
-                entry = self._used(digest)
-            if entry is None:
-                evicted = self._make_room(name, size_bytes())
-                if evicted:
-                    give_memory_back()
-                try:
-                    network: Any = load()
-                    self._place(network)
-                except BaseException:
-                    give_memory_back()
-                    self._tell()
-                    raise
-                entry = _Entry(name, network, network_bytes(network), references=1)
-                with self._lock:
-                    self._entries[digest] = entry
-        self._tell()
+        try:
+            with self._loading:
+                entry = self._acquired(digest, name, size_bytes, load)
+        finally:
+            self._tell()
         found: Network = entry.network
         return found
 
@@ -181,6 +169,30 @@ class PartCache:
         """Say what is resident; of two that say it at once, the later one knows the last."""
         with self._telling:
             self._changed(self.resident())
+
+    def _acquired(
+        self,
+        digest: str,
+        name: str,
+        size_bytes: Callable[[], int],
+        load: Callable[[], Network],
+    ) -> _Entry:
+        with self._lock:
+            entry = self._used(digest)
+        if entry is not None:
+            return entry
+        if self._make_room(name, size_bytes()):
+            give_memory_back()
+        try:
+            network: Any = load()
+            self._place(network)
+        except BaseException:
+            give_memory_back()
+            raise
+        entry = _Entry(name, network, network_bytes(network), references=1)
+        with self._lock:
+            self._entries[digest] = entry
+        return entry
 
     def _used(self, digest: str) -> _Entry | None:
         entry = self._entries.get(digest)

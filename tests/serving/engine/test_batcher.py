@@ -155,7 +155,7 @@ def test_a_request_whose_images_can_t_be_taken_fails_alone(setting: Setting) -> 
             lambda: setting.batcher.submit(setting.engine, good),
         )
 
-    broken, answers = asyncio.run(ask())
+    broken, answers = asyncio.run(asyncio.wait_for(ask(), 20))
     assert isinstance(broken, MemoryError)
     assert isinstance(answers, Answers)
     np.testing.assert_allclose(answers.scores, expected(1, seed=1).scores, atol=1e-5)

@@ -7,6 +7,7 @@ import shutil
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 from time import sleep
 
 import pytest
@@ -67,6 +68,37 @@ class Setting:
         with pytest.raises(NotReadyError) as caught:
             self.state.require_active()
         return caught.value.code, str(caught.value)
+
+
+class SetLate(Event):
+    """Is set in the moment in which its first wait has timed out."""
+
+    waits = 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits += 1
+        if self.waits > 1:
+            return super().wait(timeout)
+        self.set()
+        return False
+
+
+def test_what_is_asked_between_two_looks_is_asked_of_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower = Setting(tmp_path, poll_seconds=60).follower
+    asked: list[bool] = []
+
+    def look(*, is_asked: bool = False) -> Outcome:
+        asked.append(is_asked)
+        if len(asked) == 3:
+            follower.stop()
+        return Outcome.UNCHANGED
+
+    monkeypatch.setattr(follower, "look", look)
+    monkeypatch.setattr(follower, "_wake", SetLate())
+    follower.start().join(20)
+    assert asked == [False, False, True]
 
 
 def answers(setting: Setting) -> list[str]:
