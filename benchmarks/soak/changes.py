@@ -34,8 +34,8 @@ class AliasMove:
     Attributes:
         at_seconds: since the start.
         uri: where to.
-        served_after_seconds: how much later the service said that it serves it; None if it had
-            not by the next move.
+        served_after_seconds: from the start of the move until the service said that it serves
+            it; None if it did not, though `move_seconds` had passed since the alias stood there.
     """
 
     at_seconds: float
@@ -149,11 +149,12 @@ class Changes:
             self.happened.moves.append(AliasMove(began - self._began, uri, took))
 
     def _wait_until_served(self, client: httpx.Client, uri: str, began: float) -> float | None:
-        while perf_counter() < began + self._settings.move_seconds:
-            if client.get("/readyz").json()["model"]["uri"] == uri:
-                return perf_counter() - began
+        deadline = perf_counter() + self._settings.move_seconds
+        while client.get("/readyz").json()["model"]["uri"] != uri:
+            if perf_counter() > deadline:
+                return None
             sleep(_PAUSE_SECONDS)  # also past the end: what was begun is seen through
-        return None
+        return perf_counter() - began
 
     def _load(self, client: httpx.Client) -> None:
         for uri in cycle(self._versions.spare):
