@@ -69,7 +69,8 @@ def test_the_example_in_the_readme_runs_as_written(tmp_path: Path) -> None:
         assert ran.returncode == 0, (line, ran.stderr.decode())
 
 
-@pytest.mark.slow  # trains six networks and starts the service twice: one to three minutes
+@pytest.mark.slow  # trains six networks and starts the service twice: one to three minutes alone
+@pytest.mark.timeout(3600)
 def test_from_the_demo_to_a_patched_answer_over_http(tmp_path: Path) -> None:
     home = tmp_path / ".patchbay"
 
@@ -130,7 +131,7 @@ def served_answer(home: Path, uri: str, sample: Path) -> Any:
                 shown += line
             address = json.loads(shown)["url"] + "/predict"
             request = urllib.request.Request(address, data=sample.read_bytes(), method="POST")
-            with urllib.request.urlopen(request, timeout=30) as response:
+            with urllib.request.urlopen(request, timeout=300) as response:
                 return json.load(response)["predictions"][0]
         finally:
             stop(process)

@@ -139,6 +139,9 @@ def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         name: substituted(value, POSTGRES_PASSWORD="secret")
         for name, value in SERVICES["mlflow"]["environment"].items()
     }
+    # One of the two workers that doesn't answer within this many seconds is killed: 5 is too few
+    # for a machine on which other tests run.
+    environment["UVICORN_TIMEOUT_WORKER_HEALTHCHECK"] = "300"
     with postgres_server() as backend:
         here = {
             "--host": "127.0.0.1",
@@ -172,16 +175,19 @@ def test_the_services_work_together(mlflow_url: str, monkeypatch: pytest.MonkeyP
             f"{mlflow_url}/api/2.0/mlflow/experiments/search",
             json={"max_results": 1},
             headers={"Host": host},
-            timeout=30,
+            timeout=300,
         )
         assert asked.status_code == status, host
-    assert requests.get(f"{mlflow_url}/health", timeout=30).status_code == 200
+    assert requests.get(f"{mlflow_url}/health", timeout=300).status_code == 200
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
     register_patched(None)
     images = random_images(5, 8, 8, 1)
     expected = predict(Registry.open().load_patched("models:/served/1"), images)
     settings = Settings(model_uri="models:/served@champion", device="cpu")
-    with running_service(settings) as service, PredictClient(service.url) as client:
+    with (
+        running_service(settings, start_seconds=600) as service,
+        PredictClient(service.url) as client,
+    ):
         answer = client.predict(npy_bytes(images))
         found = [list(one.scores.values()) for one in answer.predictions]
         np.testing.assert_allclose(found, expected, atol=1e-5)

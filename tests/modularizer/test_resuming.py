@@ -29,8 +29,8 @@ def require_whole(path: Path) -> None:
                 file.get_tensor(name)
 
 
-def decompose_in_a_child(path: Path) -> int:
-    """Fork a process that decomposes and ends at once; its id."""
+def decompose_in_a_child(path: Path, *, waits: bool) -> int:
+    """Fork a process that decomposes, and then ends or waits until it is killed; its id."""
     child = os.fork()
     if child == 0:
         try:
@@ -38,6 +38,8 @@ def decompose_in_a_child(path: Path) -> int:
             # killed while it held it would keep it.
             tqdm.set_lock(RLock())
             decompose(strong(), DATA, LONGER, resources=Resources(workers=2, checkpoint=path))
+            if waits:
+                signal.pause()
             os._exit(0)
         except BaseException:
             os._exit(1)
@@ -51,10 +53,10 @@ def test_a_decomposition_that_is_killed_again_and_again_ends_the_same(
     parts()  # what the child needs is made before the fork
     began = time.perf_counter()
     whole = decompose(strong(), DATA, LONGER, progress=ignore_progress)
-    longest = 0.3 * (time.perf_counter() - began)  # so that the first is killed on any machine
+    longest = 0.3 * (time.perf_counter() - began)
     path, moments, kills = tmp_path / "one", random.Random(seed), 0
     while True:
-        child = decompose_in_a_child(path)
+        child = decompose_in_a_child(path, waits=kills == 0)  # the first is killed anyhow
         time.sleep(moments.uniform(0.0, longest))
         os.kill(child, signal.SIGKILL) if kills < 12 else None
         _, status = os.waitpid(child, 0)

@@ -132,10 +132,10 @@ def test_mlflow_s_pages_start_as_written(here: Path) -> None:
 
 
 def _answer(asked: str) -> dict[str, dict[str, list[dict[str, str]]]]:
-    for _ in range(240):
+    for _ in range(1200):
         try:
-            answer = requests.get(asked, params={"experiment_name": "patchbay"}, timeout=10)
-        except requests.ConnectionError:
+            answer = requests.get(asked, params={"experiment_name": "patchbay"}, timeout=60)
+        except (requests.ConnectionError, requests.Timeout):
             time.sleep(0.5)
             continue
         found: dict[str, dict[str, list[dict[str, str]]]] = answer.json()

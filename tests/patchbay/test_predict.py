@@ -6,9 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ from PIL import Image
 
 from modularizer.datasets.digits import read_digits
 from patchbay.commands.predict import UNREADABLE
+from tests.patchbay.holding import held_command
 from tests.patchbay.running import Ran, Shop, run_command
 
 COLUMNS = ["image", "label", "score", "weak_label", "weak_score", "changed_by", "scores", "error"]
@@ -187,15 +185,16 @@ def test_ended_anyhow_the_same_command_goes_on_to_the_same_files(
     whole = run_command(*arguments, "--out", str(tmp_path / "whole"), "--workers", "1")
     assert whole.code == 0, whole.err
     out = tmp_path / "out"
-    command = [sys.executable, "-W", "ignore", "-m", "patchbay", *arguments, "--out", str(out)]
     for parts in (1, 2):
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-            ends = time.monotonic() + 120
-            while len(list(out.glob("part-*.parquet"))) < parts and time.monotonic() < ends:
-                assert process.poll() is None, process.communicate()
-                time.sleep(0.005)
+        with held_command(
+            *(*arguments, "--out", str(out)),
+            owner="serving.scoring.scoring",
+            function="write_whole",
+        ) as process:
+            assert len(list(out.glob("part-*.parquet"))) == parts
             process.send_signal(ending)
-            _, err = process.communicate(timeout=60)
+            process.send_signal(signal.SIGCONT)
+            _, err = process.communicate(timeout=300)
         expected = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}
         assert process.returncode == expected[ending], err
         assert ("the same command goes on" in err) == (ending != signal.SIGKILL)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +12,7 @@ from modularizer.datasets.recipes import load_data
 from modularizer.decomposition import identity_of
 from modularizer.settings import DecompositionSettings
 from registry.registry import Registry
+from tests.patchbay.holding import held_command
 from tests.patchbay.running import Shop, run_command
 
 SEARCH = (
@@ -24,37 +21,15 @@ SEARCH = (
 )
 
 
-def started(shop: Shop, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "patchbay", "modularize", shop.strong, *SEARCH, *more]
-    return subprocess.Popen(
-        [*command, "--home", str(shop.home)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONWARNINGS": "ignore"},
-    )
+SAVES = {"owner": "modularizer.checkpoint:Checkpoint", "function": "save"}
+
+
+def arguments(shop: Shop) -> tuple[str, ...]:
+    return ("modularize", shop.strong, *SEARCH, "--home", str(shop.home))
 
 
 def searches(shop: Shop) -> list[Path]:
     return sorted((shop.home / "searches").glob("*.safetensors"))
-
-
-def wait_for_a_generation(shop: Shop, process: subprocess.Popen[str], after: int) -> int:
-    """Wait until a checkpoint has been written ``after`` times more; how big it is then."""
-    seen: list[int] = []
-    ends = time.monotonic() + 120
-    while len(seen) < after and time.monotonic() < ends:
-        assert process.poll() is None, process.communicate()
-        for path in searches(shop):
-            try:
-                changed = path.stat().st_mtime_ns
-            except FileNotFoundError:
-                continue
-            if changed not in seen:
-                seen.append(changed)
-        time.sleep(0.005)
-    assert len(seen) >= after
-    return len(seen)
 
 
 def masks(shop: Shop, version: int) -> torch.Tensor:
@@ -65,33 +40,29 @@ def masks(shop: Shop, version: int) -> torch.Tensor:
 
 @pytest.mark.slow
 def test_killed_and_stopped_the_command_goes_on_to_the_same_result(shop: Shop) -> None:
-    whole = shop.run("modularize", shop.strong, *SEARCH, "--json")
+    whole = run_command(*arguments(shop), "--json")
     assert whole.code == 0, whole.err
     assert not searches(shop)
 
-    process = started(shop)
-    wait_for_a_generation(shop, process, 5)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    with held_command(*arguments(shop), **SAVES, times=5) as process:
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
     assert len(searches(shop)) == 1
 
-    process = started(shop)
-    wait_for_a_generation(shop, process, 2)
-    second = run_command(
-        "modularize", shop.strong, *SEARCH, "--home", str(shop.home)
-    )  # another one while this one is at it
-    assert second.code == 1
-    assert "another process is at this search" in second.err
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    with held_command(*arguments(shop), **SAVES, times=2) as process:
+        second = run_command(*arguments(shop))  # another one while this one is at it
+        assert second.code == 1
+        assert "another process is at this search" in second.err
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGCONT)
+        _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "the same command goes on" in err
     assert "Traceback" not in err
 
-    process = started(shop, "--workers", "1")
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    assert "going on where" in err
+    last = run_command(*arguments(shop), "--workers", "1")
+    assert last.code == 0, last.err
+    assert "going on where" in last.err
     assert not searches(shop)
     first = int(whole.json["modules"][0]["uri"].rpartition("/")[2])
     assert torch.equal(masks(shop, first), masks(shop, first + 1))

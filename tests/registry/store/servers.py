@@ -19,8 +19,8 @@ from typing import Any
 
 import requests
 
-_START_SECONDS = 120
-_STOP_SECONDS = 20
+_START_SECONDS = 600
+_STOP_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def postgres_server() -> Iterator[str]:
             _wait_until(lambda: _accepts(folder), process, log)
             yield f"postgresql+psycopg2://patchbay@/postgres?host={folder}"
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # one that had to be killed may write still
         log.unlink(missing_ok=True)
 
 
@@ -162,8 +162,8 @@ def _wait_until(ready: Any, process: subprocess.Popen[bytes], log: Path) -> None
 
 def _is_healthy(url: str) -> bool:
     try:
-        return requests.get(f"{url}/health", timeout=5).ok
-    except requests.ConnectionError:
+        return requests.get(f"{url}/health", timeout=30).ok
+    except (requests.ConnectionError, requests.Timeout):
         return False
 
 

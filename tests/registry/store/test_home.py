@@ -111,7 +111,7 @@ def test_a_folder_in_place_of_the_database_is_told_at_once(tmp_path: Path) -> No
     started = monotonic()
     with pytest.raises(StoreError, match=r"expected a database at .*mlflow\.db"):
         Registry.open(tmp_path)
-    assert monotonic() - started < 30  # MLflow alone tries for more than a minute
+    assert monotonic() - started < 60  # MLflow alone tries for more than a minute
 
 
 def test_a_file_store_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

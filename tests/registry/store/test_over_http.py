@@ -168,7 +168,9 @@ def elsewhere(sqlite_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterato
     """A server to which the MLflow server's database comes to point; and there is a token."""
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "secret")
     with (
-        closing(sqlite3.connect(sqlite_server.artifacts.with_name("server.db"))) as database,
+        closing(
+            sqlite3.connect(sqlite_server.artifacts.with_name("server.db"), timeout=120)
+        ) as database,
         recording_server() as other,
     ):
         location = f"http://{other.host}/api/2.0/mlflow-artifacts/artifacts"
