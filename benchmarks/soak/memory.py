@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from statistics import median
 
-_STRETCH = 0.1
-_FEWEST_LOOKS = 20
+_FEWEST_LOOKS = 10
 
 
-def growth(seen: list[tuple[float, float]], *, after_seconds: float) -> float | None:
-    """By what share memory has grown: the median of the last tenth against that of the first.
+def growth(seen: Sequence[tuple[float, float]], *, bounds: Sequence[float]) -> float | None:
+    """By what share memory has grown: the median of the last whole round against that of the first.
+
+    A server holds more or less by the version that is active; rounds in which each version has had
+    its turn can be compared.
 
     Args:
         seen: seconds and MiB, in order.
-        after_seconds: what came before is warm-up.
+        bounds: the seconds at which one round ends and the next begins, in order.
 
     Returns:
-        0.05 for 5 % more, below 0 for less; None if there were fewer than 20 looks after the
-        warm-up, which say nothing.
+        0.05 for 5 % more, below 0 for less; None if there are fewer than two whole rounds, or
+        fewer than 10 looks in one of the two, which say nothing.
     """
-    held = [mib for seconds, mib in seen if seconds >= after_seconds]
-    if len(held) < _FEWEST_LOOKS:
+    rounds = [
+        [mib for seconds, mib in seen if begins <= seconds < ends]
+        for begins, ends in pairwise(bounds)
+    ]
+    if len(rounds) < 2 or min(len(rounds[0]), len(rounds[-1])) < _FEWEST_LOOKS:
         return None
-    stretch = round(len(held) * _STRETCH)
-    return median(held[-stretch:]) / median(held[:stretch]) - 1
+    return median(rounds[-1]) / median(rounds[0]) - 1

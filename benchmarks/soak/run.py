@@ -27,7 +27,7 @@ POLL_SECONDS = 2.0
 """How often the service looks where its alias stands."""
 
 GROWTH_AIM = 0.05
-"""Of the memory that it holds after the warm-up."""
+"""Of the memory that it holds in the first whole round after the warm-up."""
 
 _STRETCH_SECONDS = 60.0
 
@@ -77,7 +77,8 @@ def soak(
             measured = ask(generator, asking, loop, seconds=settings.seconds)
     offered = {"arrivals": "poisson", "clients": None, "offered_per_second": rate}
     load = row("patched", "npy", [measured], **offered)
-    held = _memory(memory, settings)
+    bounds = changes.happened.round_bounds(versions.uris[0], settings.warm_up_seconds)
+    held = _memory(memory, bounds)
     best = row("patched", "npy", [capacity], clients=settings.clients, arrivals="closed")
     return {
         "rows": [best, load],
@@ -120,10 +121,11 @@ def _stretches(measured: Measured) -> list[dict[str, Any]]:
     ]
 
 
-def _memory(watch: MemoryWatch, settings: SoakSettings) -> dict[str, Any]:
+def _memory(watch: MemoryWatch, bounds: list[float]) -> dict[str, Any]:
     held = [mib for _, mib in watch.seen]
     return {
-        "growth": growth(watch.seen, after_seconds=settings.warm_up_seconds),
+        "growth": growth(watch.seen, bounds=bounds),
+        "round_bounds": bounds,
         "first_mib": held[0],
         "last_mib": held[-1],
         "most_mib": max(held),
@@ -141,7 +143,7 @@ def _verdicts(
         _verdict("moves of the alias not followed", served.count(None), None not in served, "0"),
         _verdict("loads and unloads refused", len(happened.refused), not happened.refused, "0"),
         _verdict(
-            "growth of memory after the warm-up",
+            "growth of memory from the first to the last whole round",
             grown,
             None if grown is None else grown < GROWTH_AIM,
             f"below {GROWTH_AIM}",

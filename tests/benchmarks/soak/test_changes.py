@@ -11,7 +11,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from benchmarks.soak.changes import Changes, SoakError
+from benchmarks.soak.changes import AliasMove, Changes, Happened, SoakError
 from benchmarks.soak.settings import SoakSettings
 from benchmarks.soak.versions import Versions
 from registry.registry import Registry
@@ -72,6 +72,12 @@ def test_the_alias_goes_round_and_class_modules_come_and_go(
     assert all(move.served_after_seconds is not None for move in happened.moves)
     assert happened.loaded - happened.unloaded in (0, 1)
     assert happened.refused == []
+
+
+def test_a_round_begins_with_each_move_to_the_first_version() -> None:
+    happened = Happened([AliasMove(10.0 * n, f"models:/m/{n % 3}", 1.0) for n in range(1, 11)])
+    assert happened.round_bounds("models:/m/0", 0) == [30, 60, 90]
+    assert happened.round_bounds("models:/m/0", 31) == [60, 90]
 
 
 def test_what_the_service_does_not_do_is_noted(registry: Registry, versions: Versions) -> None:

@@ -31,7 +31,7 @@ def test_a_minute_of_load_gives_no_wrong_answer_while_everything_moves(tmp_path:
         "failed or wrong answers": "",
         "moves of the alias not followed": "met",
         "loads and unloads refused": "met",
-        "growth of memory after the warm-up": "met",
+        "growth of memory from the first to the last whole round": "undecided",
     }
     assert len(found["changes"]["moves"]) >= 2
     assert found["changes"]["loaded"] > 5
