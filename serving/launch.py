@@ -154,10 +154,12 @@ def stop(process: subprocess.Popen[Any], *, grace_seconds: float = _GRACE_SECOND
             logger.warning("the service (process %d) did not end; killing it", process.pid)
             process.kill()
             process.wait()
-    for child in _still_running(children, grace_seconds):
+    killed = _still_running(children, grace_seconds)
+    for child in killed:
         logger.warning("process %d of the service did not end; killing it", child.pid)
         with suppress(psutil.NoSuchProcess):
             child.kill()
+    _still_running(killed, _GRACE_SECONDS)  # what is killed takes a moment to be gone
 
 
 def _start(

@@ -5,13 +5,19 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from time import sleep
 
 import psutil  # type: ignore[import-untyped]
 import pytest
 
 from serving.errors import LaunchError
-from serving.launch import child_environment, free_port, require_free_port, running_service, stop
+from serving.launch import (
+    _runs,
+    child_environment,
+    free_port,
+    require_free_port,
+    running_service,
+    stop,
+)
 from serving.settings import Settings
 
 
@@ -76,10 +82,7 @@ def test_a_service_and_its_children_are_stopped_though_they_ignore_it(tmp_path: 
     assert len(children) == 1
     stop(process, grace_seconds=0.3)
     assert process.returncode == -signal.SIGKILL
-    sleep(0.1)
-    assert not any(
-        child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children
-    )
+    assert not any(_runs(child) for child in children)
     process.stdout.close()
     stop(process)  # again is no error
 

@@ -100,13 +100,13 @@ def test_a_carried_model_answers_to_the_bit_where_there_is_nothing_else(
     with serving(
         command, free_port(), cwd=tmp_path, environment=environment, log=tmp_path / "log"
     ) as url:
-        ready = httpx.get(f"{url}/readyz", trust_env=False).json()
+        ready = httpx.get(f"{url}/readyz", trust_env=False, timeout=120).json()
         assert ready["model"]["uri"] == "models:/served/2"
         assert not ready["from_cache"]
-        told = httpx.get(f"{url}/model", trust_env=False).json()
+        told = httpx.get(f"{url}/model", trust_env=False, timeout=120).json()
         assert told["digest"] == exported[-1].digest
         for path in ("/", "/v2", "/openapi.json", "/metrics"):
-            assert httpx.get(url + path, trust_env=False).status_code == 200
+            assert httpx.get(url + path, trust_env=False, timeout=120).status_code == 200
         with PredictClient(url) as client:
             for image in images:
                 [answer] = client.predict(png_bytes(image)).predictions
@@ -145,7 +145,7 @@ def test_the_page_runs_as_it_stands(checkout: Checkout, tmp_path: Path) -> None:
                         log=tmp_path / f"{number}.log",
                     )
                 )
-                served.append(httpx.get(f"{url}/status", trust_env=False).json())
+                served.append(httpx.get(f"{url}/status", trust_env=False, timeout=120).json())
             elif line.startswith("curl "):
                 asked = line.replace("curl ", "curl --noproxy '*' ", 1)
                 assert here.run(asked.replace("127.0.0.1:3000", f"127.0.0.1:{port}"))

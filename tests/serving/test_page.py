@@ -29,6 +29,9 @@ PICTURES = [encode(Image.fromarray(image)) for image in random_images(40, 8, 8)]
 # What is said of what can't be loaded; errors of the service are of that kind, and expected.
 NOT_LOADED = re.compile(r"Failed to load resource: (the server responded|net::ERR_INTERNET_DISC)")
 
+PATIENCE_MS = 120_000  # a busy machine needs some of it
+expect.set_options(timeout=PATIENCE_MS)
+
 Open = Callable[..., Page]
 
 
@@ -61,7 +64,9 @@ def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         # Root, as in a container, has no sandbox of its own.
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=program, args=arguments)
+        browser = playwright.chromium.launch(
+            executable_path=program, args=arguments, timeout=PATIENCE_MS
+        )
         yield browser
         browser.close()
 
@@ -92,7 +97,7 @@ def opened(browser: Browser, url: str, size: tuple[int, int], **options: Any) ->
     """A page that is open, and at whose end nothing was wrong."""
     viewport: Any = {"width": size[0], "height": size[1]}
     context = browser.new_context(viewport=viewport, **options)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     watch = Watch(page, url)
     page.goto(f"{url}/")
@@ -171,6 +176,7 @@ def test_bars_are_as_long_as_their_scores(page: Page, service: RunningService) -
     choose(page, PICTURES[0])
     expect(page.locator("#bars li")).to_have_count(3)
     page.wait_for_timeout(400)  # they grow
+    page.wait_for_function("document.getAnimations().length === 0")
     for name, score in answer.scores.items():
         row = page.locator(f'#bars li[data-class="{name}"]')
         for side, value in (("weak", answer.weak_scores[name]), ("patched", score)):
@@ -244,22 +250,22 @@ def test_counts_are_live_while_the_page_is_seen(page: Page, service: RunningServ
     images = page.locator("#count-list > div").filter(has_text="images").locator("dd").first
     before = int(images.inner_text().replace(",", ""))
     predictions(service)
-    expect(images).to_have_text(f"{before + len(PICTURES):,}", timeout=6000)
+    expect(images).to_have_text(f"{before + len(PICTURES):,}")
     page.evaluate(
         """() => Object.defineProperty(document, "visibilityState",
              { value: "hidden", configurable: true })"""
     )
-    page.wait_for_timeout(500)  # a look that had begun
+    page.wait_for_timeout(3000)  # a look that had begun
+    page.wait_for_load_state("networkidle")
     looked: list[str] = []
     page.on("request", lambda request: looked.append(request.url))
     page.wait_for_timeout(2600)
     assert looked == []
-    page.evaluate(
-        """() => { delete document.visibilityState;
-                   document.dispatchEvent(new Event("visibilitychange")); }"""
-    )
-    page.wait_for_timeout(500)
-    assert len(looked) == 1
+    with page.expect_request("**/status"):
+        page.evaluate(
+            """() => { delete document.visibilityState;
+                       document.dispatchEvent(new Event("visibilitychange")); }"""
+        )
 
 
 def test_a_service_that_is_gone_is_waited_for_and_asked_again(page: Page) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from time import monotonic, sleep
+from time import sleep
 from typing import Any
 
 import httpx
@@ -19,7 +19,17 @@ from serving.launch import RunningService, running_service
 from serving.settings import Settings
 from tests.serving.devices import DEVICES
 from tests.serving.samples import register_patched
-from tests.serving.traffic import IMAGES, Offline, Traffic, answers_offline, serving, wait_for
+from tests.serving.traffic import (
+    IMAGES,
+    PATIENCE_SECONDS,
+    Offline,
+    Traffic,
+    answers_offline,
+    reloads,
+    serving,
+    wait_for,
+    wait_until,
+)
 
 POLL_SECONDS = 0.2
 
@@ -61,9 +71,9 @@ def test_while_the_alias_moves_no_request_fails_and_no_answer_is_another_version
         for version in (1, 2, 1, 2, 1):
             registry.aliases.promote(f"models:/served/{version}", "champion")
             wait_for(service, f"models:/served/{version}")
+            traffic.wait_for_answers(20)
     traffic.require_faultless()
     assert set(traffic.answers) == {"models:/served/1", "models:/served/2"}
-    assert sum(traffic.answers.values()) > 50
 
 
 def test_the_registry_may_go_and_come_back(
@@ -77,8 +87,9 @@ def test_the_registry_may_go_and_come_back(
     database = home / "mlflow.db"
     good = database.read_bytes()
     with Traffic(service, offline, clients=1) as traffic:
+        before_it_went = reloads(service, "unreachable")
         database.write_bytes(b"no database" * 1000)
-        sleep(5 * POLL_SECONDS)
+        wait_until(lambda: reloads(service, "unreachable") > before_it_went)
         assert serving(service) == other
         database.write_bytes(good)
         registry.aliases.promote(before, "champion")
@@ -135,9 +146,14 @@ def test_a_minute_of_traffic_and_change_leaves_memory_where_it_was(
                     f"{service.url}/v2/repository/models/{name}/{action}",
                     json={"parameters": body},
                     trust_env=False,
+                    timeout=PATIENCE_SECONDS,
                 )
                 assert response.status_code in (200, 409), response.text
-        response = httpx.post(f"{service.url}/v2/repository/models/nothing/load", trust_env=False)
+        response = httpx.post(
+            f"{service.url}/v2/repository/models/nothing/load",
+            trust_env=False,
+            timeout=PATIENCE_SECONDS,
+        )
         assert response.status_code == 404
 
     def size_bytes() -> int:
@@ -147,13 +163,10 @@ def test_a_minute_of_traffic_and_change_leaves_memory_where_it_was(
         for version in (1, 2, 1, 2):
             change(version)
         sleep(10)
-        before, deadline = size_bytes(), monotonic() + 60
-        changes = 0
-        while monotonic() < deadline:
-            change(1 + changes % 2)
-            changes += 1
+        before = size_bytes()
+        for number in range(14):
+            change(1 + number % 2)
             sleep(3)
         after = size_bytes()
     traffic.require_faultless()
-    assert changes > 5
     assert after < 1.05 * before

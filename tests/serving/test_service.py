@@ -20,6 +20,7 @@ from serving.errors import ClientError
 from serving.launch import RunningService, running_service
 from serving.settings import Settings
 from tests.serving.samples import random_images
+from tests.serving.traffic import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def client(service: RunningService) -> Iterator[PredictClient]:
 
 
 def get(service: RunningService, path: str) -> httpx.Response:
-    return httpx.get(service.url + path, trust_env=False)
+    return httpx.get(service.url + path, trust_env=False, timeout=PATIENCE_SECONDS)
 
 
 def metric(service: RunningService, line: str) -> float:
@@ -146,7 +147,9 @@ def test_a_large_body_without_a_length_is_refused_as_it_comes(service: RunningSe
         for _ in range(100):
             yield bytes(10**6)
 
-    response = httpx.post(service.url + "/predict", content=chunks(), trust_env=False)
+    response = httpx.post(
+        service.url + "/predict", content=chunks(), trust_env=False, timeout=PATIENCE_SECONDS
+    )
     assert response.status_code == 413
     assert response.json()["error"]["code"] == "body_too_large"
 
@@ -180,7 +183,9 @@ def test_headers_without_an_end_are_cut_off(service: RunningService, piece: byte
 
 def test_headers_of_an_ordinary_size_and_trailers_are_taken(service: RunningService) -> None:
     headers = {f"x-{number}": "a" * 400 for number in range(100)}
-    with httpx.Client(base_url=service.url, trust_env=False) as connection:
+    with httpx.Client(
+        base_url=service.url, trust_env=False, timeout=PATIENCE_SECONDS
+    ) as connection:
         for _ in range(3):
             assert connection.get("/livez", headers=headers).status_code == 200
     host, port = service.url.removeprefix("http://").split(":")
@@ -233,6 +238,7 @@ def test_where_bentoml_is_told_of_other_sites_their_pages_hear_answers(
             content=npy_bytes(random_images(8, 8, 1)),
             headers={"Origin": "https://example.org"},
             trust_env=False,
+            timeout=PATIENCE_SECONDS,
         )
     assert response.status_code == 200
     assert response.headers["access-control-allow-origin"] == "https://example.org"

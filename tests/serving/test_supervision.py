@@ -50,7 +50,7 @@ def test_a_worker_ends_when_its_supervisor_is_gone(tmp_path: Path) -> None:
     assert supervisor.stdout.readline() == "up\n"
     supervisor.send_signal(signal.SIGKILL)
     supervisor.wait()
-    worker.wait(10)
+    worker.wait(60)
     supervisor.stdout.close()
 
 

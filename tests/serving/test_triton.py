@@ -182,5 +182,6 @@ def test_the_stock_client_brings_models_in_and_out(service: RunningService) -> N
         f"{service.url}/v2/repository/models/served/load",
         headers={"Origin": "https://elsewhere.example"},
         trust_env=False,
+        timeout=120,
     )
     assert response.status_code == 403

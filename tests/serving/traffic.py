@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
@@ -21,6 +21,9 @@ from serving.launch import RunningService
 from tests.serving.samples import random_images
 
 IMAGES = random_images(40, 8, 8, 1)
+
+PATIENCE_SECONDS = 120
+"""Longer than a busy machine keeps anything waiting that comes at all."""
 
 Offline = dict[str, NDArray[np.float32]]
 
@@ -70,7 +73,7 @@ class Traffic:
         assert self.refused == []
         assert self.answers
 
-    def wait_for_answers(self, count: int = 3, seconds: float = 20) -> None:
+    def wait_for_answers(self, count: int = 3, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until so many more were answered."""
         wanted, deadline = self.answers.total() + count, monotonic() + seconds
         while self.answers.total() < wanted:
@@ -78,7 +81,7 @@ class Traffic:
             sleep(0.01)
 
     def _ask(self, number: int) -> None:
-        with PredictClient(self.service.url) as client:
+        with PredictClient(self.service.url, timeout_seconds=PATIENCE_SECONDS) as client:
             while not self.is_over.wait(self.pause_seconds):
                 number = (number + 1) % len(IMAGES)
                 try:
@@ -97,14 +100,27 @@ class Traffic:
 
 def serving(service: RunningService) -> str:
     """The version that a service says is active."""
-    response = httpx.get(service.url + "/readyz", trust_env=False)
+    response = httpx.get(service.url + "/readyz", trust_env=False, timeout=PATIENCE_SECONDS)
     assert response.status_code == 200
     return str(response.json()["model"]["uri"])
 
 
-def wait_for(service: RunningService, uri: str, seconds: float = 20) -> None:
+def wait_for(service: RunningService, uri: str, seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until a version is the active one."""
+    wait_until(lambda: serving(service) == uri, f"{uri} is served", seconds)
+
+
+def reloads(service: RunningService, outcome: str) -> int:
+    """How many looks at the alias came to this."""
+    status = httpx.get(service.url + "/status", trust_env=False, timeout=PATIENCE_SECONDS).json()
+    return int(status["reloads"].get(outcome, 0))
+
+
+def wait_until(
+    is_so: Callable[[], bool], what: str = "it is so", seconds: float = PATIENCE_SECONDS
+) -> None:
+    """Look twenty times a second until it is so."""
     deadline = monotonic() + seconds
-    while serving(service) != uri:
-        assert monotonic() < deadline, f"{uri} was not served within {seconds} seconds"
+    while not is_so():
+        assert monotonic() < deadline, f"within {seconds} seconds: {what}"
         sleep(0.05)

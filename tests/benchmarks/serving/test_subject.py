@@ -104,6 +104,7 @@ def test_the_v2_forms_are_what_the_service_reads(subject: Subject) -> None:
             assert one.labels == label
 
 
+@pytest.mark.timed
 def test_bare_networks_take_longer_the_larger_they_are(registry: Registry) -> None:
     large = register_subject(registry, QUARTER)
     found = time_networks(large, images=1, seconds=0.2)

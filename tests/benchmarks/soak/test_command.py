@@ -39,6 +39,7 @@ def test_a_minute_of_load_gives_no_wrong_answer_while_everything_moves(tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.timed
 def test_a_toy_soak_is_shown_as_tables() -> None:
     ran = run_command("bench", "soak", "--toy", "--minutes", "0.1", "--load", "0.3")
     assert ran.code == 0, ran.out + ran.err
@@ -47,6 +48,7 @@ def test_a_toy_soak_is_shown_as_tables() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timed
 def test_a_soak_that_misses_an_aim_says_so_by_its_exit_code() -> None:
     ran = run_command("bench", "soak", "--toy", "--minutes", "0.1", "--load", "2", "--json")
     assert ran.code == 6

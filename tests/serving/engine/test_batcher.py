@@ -38,7 +38,7 @@ class Gate(SequentialExecutor):
         self, branches: Sequence[RunnableBranch], inputs: Sequence[Tensor], **more: object
     ) -> list[Tensor]:
         self.is_running.set()
-        assert self.is_open.wait(30)
+        assert self.is_open.wait(120)
         self.images.append(len(inputs[0]))
         if any((row == bad[0]).all() for bad in self.fails_on for row in inputs[0]):
             raise RuntimeError("these networks broke")
@@ -102,7 +102,7 @@ def test_what_waits_goes_through_the_networks_together(setting: Setting) -> None
     batch = setting.reports[1]
     assert (batch.images, batch.reason) == (6, Reason.AT_ONCE)
     assert len(batch.waited_seconds) == 3
-    assert all(0.01 <= seconds < 30 for seconds in batch.waited_seconds)
+    assert all(0 < seconds < 120 for seconds in batch.waited_seconds)
 
 
 def test_a_batch_is_capped_by_images_and_a_large_request_takes_turns(setting: Setting) -> None:
@@ -155,7 +155,7 @@ def test_a_request_whose_images_can_t_be_taken_fails_alone(setting: Setting) -> 
             lambda: setting.batcher.submit(setting.engine, good),
         )
 
-    broken, answers = asyncio.run(asyncio.wait_for(ask(), 20))
+    broken, answers = asyncio.run(asyncio.wait_for(ask(), 120))
     assert isinstance(broken, MemoryError)
     assert isinstance(answers, Answers)
     np.testing.assert_allclose(answers.scores, expected(1, seed=1).scores, atol=1e-5)
@@ -178,13 +178,16 @@ def test_a_request_that_failed_in_part_is_not_run_any_further(setting: Setting) 
 
 def test_what_nobody_waits_for_is_not_run(setting: Setting) -> None:
     async def ask() -> None:
-        async def impatient() -> None:
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.005):
-                    await setting.batcher.submit(setting.engine, setting.prepared(5))
-
-        await setting.behind_the_first(impatient)
-        await setting.batcher.submit(setting.engine, setting.prepared(2))
+        given = [setting.prepared(images) for images in (1, 5, 2)]
+        first = asyncio.ensure_future(setting.batcher.submit(setting.engine, given[0]))
+        while not setting.gate.is_running.is_set():
+            await asyncio.sleep(0.001)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await setting.batcher.submit(setting.engine, given[1])
+        setting.gate.is_open.set()
+        await first
+        await setting.batcher.submit(setting.engine, given[2])
 
     asyncio.run(ask())
     assert setting.gate.images == [1, 2]
@@ -211,7 +214,8 @@ def test_each_batch_asks_one_engine(setting: Setting) -> None:
 
 @pytest.mark.parametrize(("images", "reason"), [(1, Reason.WAITED), (8, Reason.FULL)])
 def test_a_batch_waits_for_more_at_most_the_set_time(images: int, reason: Reason) -> None:
-    setting = Setting(max_images=8, wait_seconds=0.3)
+    seconds = 0.3 if reason is Reason.WAITED else 600
+    setting = Setting(max_images=8, wait_seconds=seconds)
     setting.gate.is_open.set()
 
     async def ask() -> float:
@@ -219,14 +223,14 @@ def test_a_batch_waits_for_more_at_most_the_set_time(images: int, reason: Reason
         await setting.batcher.submit(setting.engine, setting.prepared(images))
         return perf_counter() - began
 
-    seconds = asyncio.run(ask())
+    took = asyncio.run(ask())
     setting.batcher.close()
     assert [report.reason for report in setting.reports] == [reason]
-    assert seconds >= 0.3 if reason is Reason.WAITED else seconds < 0.25
+    assert took >= seconds if reason is Reason.WAITED else took < seconds
 
 
 def test_a_batch_that_fills_up_while_it_waits_goes_at_once() -> None:
-    setting = Setting(max_images=4, wait_seconds=20)
+    setting = Setting(max_images=4, wait_seconds=600)
     setting.gate.is_open.set()
 
     async def ask() -> list[Answers]:
@@ -272,7 +276,7 @@ def test_a_model_that_was_asked_is_not_held_while_nobody_asks() -> None:
     try:
         asyncio.run(ask(engine))
         del engine
-        deadline = perf_counter() + 10
+        deadline = perf_counter() + 60
         while any(network() for network in networks) and perf_counter() < deadline:
             sleep(0.01)
         assert [network() for network in networks] == [None, None, None]

@@ -12,11 +12,14 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from serving.launch import RunningService
 from serving.routes.openapi import OPERATIONS
+from tests.serving.traffic import PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="module")
 def operations(service: RunningService) -> dict[str, Any]:
-    document: Any = schemathesis.openapi.from_url(f"{service.url}/openapi.json")
+    document: Any = schemathesis.openapi.from_url(
+        f"{service.url}/openapi.json", timeout=PATIENCE_SECONDS
+    )
     found = [result.ok() for result in document.get_all_operations()]
     return {f"{one.method.upper()} {one.path}": one for one in found}
 
@@ -38,7 +41,8 @@ def test_whatever_is_made_up_is_answered_as_the_document_says(
         # That a name is known, and bytes are an image, is more than a schema can say.
         # A deadline of a millisecond is kept by an error of the server's, as documented.
         response = case.call_and_validate(
-            excluded_checks=[positive_data_acceptance, not_a_server_error]
+            excluded_checks=[positive_data_acceptance, not_a_server_error],
+            timeout=PATIENCE_SECONDS,
         )
         assert response.status_code < 500 or response.status_code in (503, 504)
 

@@ -152,6 +152,8 @@ def test_a_version_that_can_not_be_loaded_leaves_the_old_one(
     setting = Setting(home)
     setting.follower.look()
     move(home, 2)
+    monkeypatch.setattr(following, "_FIRST_PAUSE_SECONDS", 600.0)
+    monkeypatch.setattr(following, "_LONGEST_PAUSE_SECONDS", 600.0)
     weak = Registry.open(home).find("models:/weak/2")
     files = home / "artifacts" / "models" / weak.model_id / "artifacts"
     aside = home / "aside"

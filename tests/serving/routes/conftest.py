@@ -18,7 +18,7 @@ from serving.telemetry import Telemetry
 from tests.serving.engine.test_batcher import Gate
 from tests.serving.samples import make_served
 
-SETTINGS = Settings(queue_images=6, queue_bytes=4000, deadline_seconds=20, max_images=50)
+SETTINGS = Settings(queue_images=6, queue_bytes=4000, deadline_seconds=120, max_images=50)
 
 
 class Service:

@@ -89,7 +89,7 @@ def test_what_is_answered_is_what_the_document_says(gated: Service) -> None:
 
 
 def make_app() -> Any:
-    state, telemetry = ServiceState(Settings(deadline_seconds=20)), Telemetry()
+    state, telemetry = ServiceState(Settings(deadline_seconds=120)), Telemetry()
     state.open(Batcher())
     state.residents.activate(make_served())
     return Readiness(create_app(Intake(state, telemetry)), state)

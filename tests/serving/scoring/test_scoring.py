@@ -140,19 +140,26 @@ def test_the_folder_of_answers_may_lie_among_the_images(images: Path) -> None:
 def test_a_run_that_was_killed_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     images = make_files(tmp_path / "images", 600)
     score(tmp_path / "whole", images)
-    code = (
-        "import sys; from pathlib import Path; from tests.serving.scoring.made import score\n"
+    code = (  # ended in the middle by whoever waits for it, and not before
+        "import signal, sys; from pathlib import Path\n"
+        "from serving.scoring import scoring\n"
+        "from tests.serving.scoring.made import score\n"
+        "write, parts = scoring.write_whole, []\n"
+        "def held(path, raw):\n"
+        "    write(path, raw)\n"
+        "    parts.append(path)\n"
+        "    if len(parts) == 5: signal.pause()\n"
+        "scoring.write_whole = held\n"
         "score(Path(sys.argv[1]), Path(sys.argv[2]))"
     )
     out = tmp_path / "out"
     with subprocess.Popen([sys.executable, "-c", code, out, images], cwd=ROOT) as process:
-        ends = time.monotonic() + 120
-        while len(list(out.glob("part-*.parquet"))) < 5 and time.monotonic() < ends:
+        while len(list(out.glob("part-*.parquet"))) < 5:
             assert process.poll() is None
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    assert 5 <= len(list(out.glob("part-*.parquet"))) < 30
+    assert len(list(out.glob("part-*.parquet"))) == 5
     score(tmp_path / "out", images)
     assert files(tmp_path / "out") == files(tmp_path / "whole")
 

@@ -10,6 +10,7 @@ import pytest
 from serving.launch import RunningService
 from serving.settings import Settings
 from tests.serving.samples import register_patched
+from tests.serving.traffic import PATIENCE_SECONDS
 
 POLL_SECONDS = 0.2
 
@@ -30,15 +31,9 @@ def settings(home: Path) -> Settings:
     )
 
 
-def ready(service: RunningService) -> httpx.Response | None:
-    """What ``/readyz`` says; None if nobody answers."""
+def ready(service: RunningService, *, seconds: float = PATIENCE_SECONDS) -> httpx.Response | None:
+    """What ``/readyz`` says; None if nobody answers in that time."""
     try:
-        return httpx.get(service.url + "/readyz", trust_env=False, timeout=2)
+        return httpx.get(service.url + "/readyz", trust_env=False, timeout=seconds)
     except httpx.HTTPError:
         return None
-
-
-def reloads(service: RunningService, outcome: str) -> int:
-    """How many looks at the alias came to this."""
-    status = httpx.get(service.url + "/status", trust_env=False).json()
-    return int(status["reloads"].get(outcome, 0))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from time import sleep
 
 import httpx
 import pytest
@@ -13,8 +12,15 @@ from registry.registry import Registry
 from serving.errors import LaunchError
 from serving.launch import running_service
 from serving.settings import Settings
-from tests.serving.traffic import Traffic, answers_offline, serving, wait_for
-from tests.serving.unlucky.conftest import POLL_SECONDS, ready
+from tests.serving.traffic import (
+    Traffic,
+    answers_offline,
+    reloads,
+    serving,
+    wait_for,
+    wait_until,
+)
+from tests.serving.unlucky.conftest import ready
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +32,7 @@ def test_a_deleted_registry_is_not_missed_while_the_service_runs(settings: Setti
     with running_service(settings) as service, Traffic(service, offline) as traffic:
         traffic.wait_for_answers()
         shutil.rmtree(home)
-        sleep(10 * POLL_SECONDS)
+        wait_until(lambda: reloads(service, "unreachable") > 0)
         for path in ("load", "unload"):
             response = httpx.post(
                 f"{service.url}/v2/repository/models/served/{path}",
@@ -55,7 +61,7 @@ def test_a_registry_that_is_put_back_is_followed_again(settings: Settings, tmp_p
     with running_service(settings) as service:
         assert serving(service) == "models:/served/2"
         shutil.rmtree(home)
-        sleep(3 * POLL_SECONDS)
+        wait_until(lambda: reloads(service, "unreachable") > 0)
         shutil.copytree(backup, home)
         Registry.open(home).aliases.promote("models:/served/1", "champion")
         wait_for(service, "models:/served/1")

@@ -67,7 +67,7 @@ def test_an_error_of_a_branch_is_an_error_and_leaves_the_executor_usable(
 
 
 def test_two_threads_are_at_work_at_once() -> None:
-    meet = threading.Barrier(2, timeout=20)
+    meet = threading.Barrier(2, timeout=120)
 
     class Meeting:
         def run(self, prepared: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ def test_who_asks_waits_for_no_other_and_leaves_no_thread_behind() -> None:
     class Holding:
         def run(self, prepared: Tensor) -> Tensor:
             is_held.set()
-            let_go.append(go.wait(5))
+            let_go.append(go.wait(120))
             return prepared
 
     class Plain:
@@ -103,7 +103,7 @@ def test_who_asks_waits_for_no_other_and_leaves_no_thread_behind() -> None:
     loader = threading.Thread(target=executor.run, args=([Plain(), Holding()], given))
     loader.start()
     try:
-        assert is_held.wait(20)
+        assert is_held.wait(60)
         assert len(executor.run([Plain(), Plain()], given)) == 2
     finally:
         go.set()
