@@ -24,7 +24,7 @@ def test_a_minute_of_load_gives_no_wrong_answer_while_everything_moves(tmp_path:
     assert json.loads(out.read_text()) == found
     best, load = found["rows"]
     assert load["offered_per_second"] == pytest.approx(0.8 * best["requests_per_second"])
-    assert load["answers"] > 30 * load["offered_per_second"]
+    assert load["answers"] > 20 * load["offered_per_second"]
     # Where the machine stands still at the very end, what is due then finds no connection.
     assert set(load["failures_by_kind"]) <= {"unsent"}
     assert verdicts(found) | {"failed or wrong answers": ""} == {
