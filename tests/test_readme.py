@@ -70,7 +70,7 @@ def test_the_example_in_the_readme_runs_as_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow  # trains six networks and starts the service twice: one to three minutes alone
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(1800)
 def test_from_the_demo_to_a_patched_answer_over_http(tmp_path: Path) -> None:
     home = tmp_path / ".patchbay"
 

@@ -59,17 +59,18 @@ class Happened:
     unloaded: int = 0
     refused: list[str] = field(default_factory=list)
 
-    def round_bounds(self, first: str, after_seconds: float) -> list[float]:
+    def round_bounds(self, first: str, after_seconds: float, until_seconds: float) -> list[float]:
         """When each round of the alias began: the seconds of its moves to that version.
 
         Args:
             first: the URI of the version that a round begins with.
             after_seconds: rounds that began before are left out.
+            until_seconds: so are those that began later.
         """
         return [
             move.at_seconds
             for move in self.moves
-            if move.uri == first and move.at_seconds >= after_seconds
+            if move.uri == first and after_seconds <= move.at_seconds <= until_seconds
         ]
 
     def as_json(self) -> dict[str, Any]:

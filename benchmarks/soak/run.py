@@ -77,8 +77,10 @@ def soak(
             measured = ask(generator, asking, loop, seconds=settings.seconds)
     offered = {"arrivals": "poisson", "clients": None, "offered_per_second": rate}
     load = row("patched", "npy", [measured], **offered)
-    bounds = changes.happened.round_bounds(versions.uris[0], settings.warm_up_seconds)
-    held = _memory(memory, bounds)
+    bounds = changes.happened.round_bounds(
+        versions.uris[0], settings.warm_up_seconds, settings.seconds
+    )
+    held = _memory(memory.seen, bounds)
     best = row("patched", "npy", [capacity], clients=settings.clients, arrivals="closed")
     return {
         "rows": [best, load],
@@ -121,15 +123,15 @@ def _stretches(measured: Measured) -> list[dict[str, Any]]:
     ]
 
 
-def _memory(watch: MemoryWatch, bounds: list[float]) -> dict[str, Any]:
-    held = [mib for _, mib in watch.seen]
+def _memory(looks: Sequence[tuple[float, float]], bounds: list[float]) -> dict[str, Any]:
+    held = [mib for _, mib in looks]
     return {
-        "growth": growth(watch.seen, bounds=bounds),
+        "growth": growth(looks, bounds=bounds),
         "round_bounds": bounds,
         "first_mib": held[0],
         "last_mib": held[-1],
         "most_mib": max(held),
-        "seen": [(round(seconds, 1), round(mib, 1)) for seconds, mib in watch.seen[::5]],
+        "seen": [(round(seconds, 1), round(mib, 1)) for seconds, mib in looks[::5]],
     }
 
 

@@ -16,7 +16,8 @@ from patchbay.bench_figures import figure_options
     type=options.FiniteRange(0.05, 10),
     default=10.0,
     show_default=True,
-    help="Of load; the alias moves every 20 seconds, a class module comes or goes every two.",
+    help="Of load; the alias moves every 20 seconds, a class module comes or goes every two. "
+    "Whether memory grows is not judged by fewer than some three and a half.",
 )
 @click.option(
     "--load",
@@ -36,7 +37,7 @@ def soak(
     Three patched versions of quarter-width SimCNNs with random weights are registered in a
     temporary home and served on one core; the load comes from another. An answer is right if
     the version that it names says the same offline. The exit code is 6 if any request failed,
-    any answer was wrong, a move was not followed, or memory grew.
+    any answer was wrong, a move was not followed, or memory grew by 5 % or more.
     """
     asked = soak_bench.Asked(
         seconds=60 * minutes,

@@ -6,12 +6,15 @@ import os
 import random
 import signal
 import time
+from itertools import count
 from pathlib import Path
 from threading import RLock
+from typing import Any
 
 import pytest
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from modularizer.checkpoint import Checkpoint
 from modularizer.decomposition import Resources, decompose
 from modularizer.progress import ignore_progress
 from tests.modularizer.bars import DATA, SETTINGS, parts, same, strong
@@ -29,17 +32,29 @@ def require_whole(path: Path) -> None:
                 file.get_tensor(name)
 
 
-def decompose_in_a_child(path: Path, *, waits: bool) -> int:
-    """Fork a process that decomposes, and then ends or waits until it is killed; its id."""
+def stand_still_in_the_third_save() -> None:
+    """What this process decomposes waits in the middle until it is killed."""
+    save, calls = Checkpoint.save, count(1)
+
+    def held(*given: Any) -> None:
+        save(*given)
+        if next(calls) == 3:
+            signal.pause()
+
+    setattr(Checkpoint, "save", held)  # noqa: B010 - mypy lets no method be assigned
+
+
+def decompose_in_a_child(path: Path, *, stands_still: bool) -> int:
+    """Fork a process that decomposes to its end, or until it is killed; its id."""
     child = os.fork()
     if child == 0:
         try:
             # Torch walks a graph with tqdm, whose lock all forked processes share: one that was
             # killed while it held it would keep it.
             tqdm.set_lock(RLock())
+            if stands_still:
+                stand_still_in_the_third_save()
             decompose(strong(), DATA, LONGER, resources=Resources(workers=2, checkpoint=path))
-            if waits:
-                signal.pause()
             os._exit(0)
         except BaseException:
             os._exit(1)
@@ -56,7 +71,7 @@ def test_a_decomposition_that_is_killed_again_and_again_ends_the_same(
     longest = 0.3 * (time.perf_counter() - began)
     path, moments, kills = tmp_path / "one", random.Random(seed), 0
     while True:
-        child = decompose_in_a_child(path, waits=kills == 0)  # the first is killed anyhow
+        child = decompose_in_a_child(path, stands_still=kills == 0)
         time.sleep(moments.uniform(0.0, longest))
         os.kill(child, signal.SIGKILL) if kills < 12 else None
         _, status = os.waitpid(child, 0)

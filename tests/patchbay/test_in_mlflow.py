@@ -124,15 +124,18 @@ def test_mlflow_s_pages_start_as_written(here: Path) -> None:
     asked = f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/get-by-name"
     with subprocess.Popen(command, cwd=here, env=environment) as process:
         try:
-            experiment = _answer(asked)["experiment"]
+            experiment = _answer(process, asked)["experiment"]
         finally:
             stop(process)
     tags = {tag["key"]: tag["value"] for tag in experiment["tags"]}
     assert tags["mlflow.experimentKind"] == "custom_model_development"
 
 
-def _answer(asked: str) -> dict[str, dict[str, list[dict[str, str]]]]:
-    for _ in range(1200):
+def _answer(
+    process: subprocess.Popen[bytes], asked: str
+) -> dict[str, dict[str, list[dict[str, str]]]]:
+    deadline = time.monotonic() + 600
+    while process.poll() is None and time.monotonic() < deadline:
         try:
             answer = requests.get(asked, params={"experiment_name": "patchbay"}, timeout=60)
         except (requests.ConnectionError, requests.Timeout):

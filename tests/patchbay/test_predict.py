@@ -17,7 +17,8 @@ from PIL import Image
 
 from modularizer.datasets.digits import read_digits
 from patchbay.commands.predict import UNREADABLE
-from tests.patchbay.holding import held_command
+from serving.scoring.scoring import ScoringSettings
+from tests.holding import held_process
 from tests.patchbay.running import Ran, Shop, run_command
 
 COLUMNS = ["image", "label", "score", "weak_label", "weak_score", "changed_by", "scores", "error"]
@@ -173,12 +174,29 @@ def test_the_documented_lines_read_the_answers(
     assert re.findall(r"`(\w+)`", " ".join(columns)) == list(found["answers"].columns) == COLUMNS
 
 
+AFTER_A_PART: dict[str, Any] = {"owner": "serving.scoring.scoring", "function": "write_whole"}
+AMONG_BATCHES: dict[str, Any] = {
+    "owner": "serving.scoring.batches",
+    "function": "_answered",
+    "times": 4096 // ScoringSettings.batch_size + 5,
+}
+
+
 @pytest.mark.slow  # starts the program five times
-@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("ending", "moment"),
+    [
+        (signal.SIGKILL, AFTER_A_PART),
+        (signal.SIGINT, AFTER_A_PART),
+        (signal.SIGTERM, AFTER_A_PART),
+        (signal.SIGINT, AMONG_BATCHES),
+        (signal.SIGTERM, AMONG_BATCHES),
+    ],
+)
 def test_ended_anyhow_the_same_command_goes_on_to_the_same_files(
-    shop: Shop, tmp_path: Path, ending: signal.Signals
+    shop: Shop, tmp_path: Path, ending: signal.Signals, moment: dict[str, Any]
 ) -> None:
-    """Three parts of an array, ended after each of the first two."""
+    """Three parts of an array, ended after each of the first two or in the next."""
     images = read_digits().images
     np.save(tmp_path / "digits.npy", np.concatenate([images] * 6)[:9000])
     arguments = ("predict", shop.patched, str(tmp_path / "digits.npy"), "--home", str(shop.home))
@@ -186,10 +204,9 @@ def test_ended_anyhow_the_same_command_goes_on_to_the_same_files(
     assert whole.code == 0, whole.err
     out = tmp_path / "out"
     for parts in (1, 2):
-        with held_command(
+        with held_process(
             *(*arguments, "--out", str(out)),
-            owner="serving.scoring.scoring",
-            function="write_whole",
+            **moment,
         ) as process:
             assert len(list(out.glob("part-*.parquet"))) == parts
             process.send_signal(ending)

@@ -12,7 +12,7 @@ from modularizer.datasets.recipes import load_data
 from modularizer.decomposition import identity_of
 from modularizer.settings import DecompositionSettings
 from registry.registry import Registry
-from tests.patchbay.holding import held_command
+from tests.holding import held_process
 from tests.patchbay.running import Shop, run_command
 
 SEARCH = (
@@ -44,12 +44,12 @@ def test_killed_and_stopped_the_command_goes_on_to_the_same_result(shop: Shop) -
     assert whole.code == 0, whole.err
     assert not searches(shop)
 
-    with held_command(*arguments(shop), **SAVES, times=5) as process:
+    with held_process(*arguments(shop), **SAVES, times=5) as process:
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     assert len(searches(shop)) == 1
 
-    with held_command(*arguments(shop), **SAVES, times=2) as process:
+    with held_process(*arguments(shop), **SAVES, times=2) as process:
         second = run_command(*arguments(shop))  # another one while this one is at it
         assert second.code == 1
         assert "another process is at this search" in second.err

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.patchbay.holding import held_command
+from tests.holding import held_process
 from tests.patchbay.running import NET, run_command
 
 PATCHBAY = Path(sys.executable).with_name("patchbay")
@@ -28,9 +28,9 @@ def test_every_command_has_help(command: str | None) -> None:
 
 
 @pytest.mark.timed
-@pytest.mark.parametrize("command", [None, "modularize", "bench"])
+@pytest.mark.parametrize("command", [None, *COMMANDS])
 def test_help_answers_within_a_second(command: str | None) -> None:
-    assert min(shown_help(command)[1] for _ in range(3)) < 1
+    assert any(shown_help(command)[1] < 1 for _ in range(3))
 
 
 def shown_help(command: str | None) -> tuple[str, float]:
@@ -52,10 +52,8 @@ def test_the_command_line_imports_nothing_heavy() -> None:
 
 def test_ctrl_c_while_training_ends_with_one_message_and_registers_nothing(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    command = [
-        *("train", "long", "--data", "digits", "--epochs", "100000", *NET, "--home", str(home)),
-    ]
-    with held_command(
+    command = ("train", "long", "--data", "digits", "--epochs", "100000", *NET, "--home", str(home))
+    with held_process(
         *command, owner="modularizer.epochs:Epochs", function="advance", times=3
     ) as process:
         process.send_signal(signal.SIGINT)

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from serving import connection
 from serving.connection import BoundedConnection
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 SECONDS = 0.6
 LARGE = 64 * 2**20
@@ -42,7 +43,7 @@ def server(
 ) -> Iterator[uvicorn.Server]:
     """One that waits for a next request for long, or for as long as a test asks for."""
     keep_alive = getattr(request, "param", 60)
-    monkeypatch.setattr(connection, "MAX_ARRIVAL_SECONDS", SECONDS if keep_alive == 60 else 60)
+    monkeypatch.setattr(connection, "MAX_ARRIVAL_SECONDS", SECONDS if keep_alive == 60 else 600)
     config = uvicorn.Config(
         app,
         port=0,
@@ -103,7 +104,7 @@ def test_a_request_that_never_comes_whole_is_not_waited_for(
 
 
 def test_requests_that_come_whole_and_answers_that_take_long_are_let_be(port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=120) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as client:
         for path in (b"/", b"/slow", b"/", b"/slow"):
             client.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
             assert client.recv(4096).endswith(b"ok")
@@ -116,12 +117,10 @@ def test_requests_that_come_whole_and_answers_that_take_long_are_let_be(port: in
 def test_an_answer_that_nobody_fetches_is_not_held(
     server: uvicorn.Server, port: int, last: bytes
 ) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=120) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as client:
         client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n" + last + b"\r\n")
-        deadline = monotonic() + 60
-        while server.server_state.total_requests == 0 or server.server_state.connections:
-            assert monotonic() < deadline
-            sleep(0.05)
+        state = server.server_state
+        wait_until(lambda: state.total_requests > 0 and not state.connections)
         assert fetched(client) < LARGE
 
 
@@ -130,7 +129,7 @@ def test_an_answer_that_is_fetched_slowly_is_sent_whole(
 ) -> None:
     """Over a longer time than any one step may take."""
     monkeypatch.setattr(connection, "MAX_ARRIVAL_SECONDS", 5.0)
-    with socket.create_connection(("127.0.0.1", port), timeout=120) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as client:
         client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert fetched(client, pause_seconds=0.15) > LARGE
 
@@ -183,7 +182,7 @@ def door(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_door_chooses_who_answers_and_bodies_that_are_not_read_are_no_obstacle(
     port: int,
 ) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=120) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as client:
         for path in (b"/", b"/full", b"/full", b"/other", b"/full", b"/"):
             client.sendall(body(path))
             answer = {b"/full": b"full", b"/other": b"other"}.get(path, b"ok")
@@ -200,14 +199,14 @@ def test_the_door_chooses_who_answers_and_bodies_that_are_not_read_are_no_obstac
 def test_what_is_answered_at_once_stays_in_its_place_among_others(port: int) -> None:
     """Sent all at once, as HTTP allows; thousands of them are answered, too."""
     order = [b"/full", b"/slow", b"/full", b"/other", b"/full", b"/", b"/full"]
-    with socket.create_connection(("127.0.0.1", port), timeout=120) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as client:
         client.sendall(b"".join(b"GET " + one + b" HTTP/1.1\r\nHost: x\r\n\r\n" for one in order))
         found = b""
         while found.count(b"full") < 4:
             found += client.recv(65536)
         heads = [one.rpartition(b"\r\n\r\n")[2] for one in found.split(b"HTTP/1.1 ")[1:]]
         assert heads == [b"full", b"ok", b"full", b"other", b"full", b"ok", b"full"]
-    with socket.create_connection(("127.0.0.1", port), timeout=120) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as client:
         many = 3000
         first = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
         client.sendall(first + b"GET /full HTTP/1.1\r\nHost: x\r\n\r\n" * many)
@@ -220,7 +219,7 @@ def test_what_is_answered_at_once_stays_in_its_place_among_others(port: int) -> 
 
 @pytest.mark.usefixtures("door")
 def test_who_wants_the_connection_closed_has_it_closed(port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=120) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as client:
         client.sendall(b"POST /full HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         found = answered(client, b"nothing")
         assert found.endswith(b"full")
@@ -235,7 +234,7 @@ def test_who_was_answered_and_says_nothing_more_is_not_waited_for(
     port: int, path: bytes, size: int
 ) -> None:
     head = b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
-    with socket.create_connection(("127.0.0.1", port), timeout=120) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as client:
         client.sendall(head)
         assert client.recv(65536)
         with contextlib.suppress(ConnectionError):  # it may be too late for more
@@ -247,7 +246,7 @@ def test_who_was_answered_and_says_nothing_more_is_not_waited_for(
 def test_what_asks_a_thousand_times_at_once_and_fetches_nothing_is_not_answered_on_and_on(
     port: int,
 ) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=120) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as client:
         client.settimeout(2 * SECONDS)
         asked = b"GET /full HTTP/1.1\r\nHost: x\r\n\r\n" * 1000
         sent = 0

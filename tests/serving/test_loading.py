@@ -16,6 +16,7 @@ from serving.settings import Settings
 from tests.serving.devices import DEVICES, Device
 from tests.serving.samples import register_patched
 from tests.serving.traffic import Traffic, answers_offline
+from tests.waiting import PATIENCE_SECONDS
 
 HIDDEN = (2300, 2300)
 """Makes a class module of more than 20 MB."""
@@ -57,7 +58,7 @@ def test_a_hundred_loads_and_unloads_leave_memory_where_it_was(home: Path, devic
                 f"{service.url}/v2/repository/models/served/{action}",
                 json={"parameters": {"version": version}},
                 trust_env=False,
-                timeout=120,
+                timeout=PATIENCE_SECONDS,
             )
             return response.status_code
 

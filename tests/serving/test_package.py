@@ -27,6 +27,7 @@ from tests.serving.bentos import (
     serving,
 )
 from tests.serving.samples import random_images, register_patched
+from tests.waiting import PATIENCE_SECONDS
 
 PAGE = (ROOT / "docs" / "package.md").read_text()
 PACKAGES = ("modularizer", "registry", "serving")
@@ -100,13 +101,15 @@ def test_a_carried_model_answers_to_the_bit_where_there_is_nothing_else(
     with serving(
         command, free_port(), cwd=tmp_path, environment=environment, log=tmp_path / "log"
     ) as url:
-        ready = httpx.get(f"{url}/readyz", trust_env=False, timeout=120).json()
+        ready = httpx.get(f"{url}/readyz", trust_env=False, timeout=PATIENCE_SECONDS).json()
         assert ready["model"]["uri"] == "models:/served/2"
         assert not ready["from_cache"]
-        told = httpx.get(f"{url}/model", trust_env=False, timeout=120).json()
+        told = httpx.get(f"{url}/model", trust_env=False, timeout=PATIENCE_SECONDS).json()
         assert told["digest"] == exported[-1].digest
         for path in ("/", "/v2", "/openapi.json", "/metrics"):
-            assert httpx.get(url + path, trust_env=False, timeout=120).status_code == 200
+            assert (
+                httpx.get(url + path, trust_env=False, timeout=PATIENCE_SECONDS).status_code == 200
+            )
         with PredictClient(url) as client:
             for image in images:
                 [answer] = client.predict(png_bytes(image)).predictions
@@ -145,7 +148,9 @@ def test_the_page_runs_as_it_stands(checkout: Checkout, tmp_path: Path) -> None:
                         log=tmp_path / f"{number}.log",
                     )
                 )
-                served.append(httpx.get(f"{url}/status", trust_env=False, timeout=120).json())
+                served.append(
+                    httpx.get(f"{url}/status", trust_env=False, timeout=PATIENCE_SECONDS).json()
+                )
             elif line.startswith("curl "):
                 asked = line.replace("curl ", "curl --noproxy '*' ", 1)
                 assert here.run(asked.replace("127.0.0.1:3000", f"127.0.0.1:{port}"))

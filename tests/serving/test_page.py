@@ -22,6 +22,7 @@ from serving.protocol import Prediction
 from serving.settings import Settings
 from tests.serving.samples import encode, random_images
 from tests.serving.wide import CHAMPION, COMMA, LONG, MARKUP, PATCHED, register_wide
+from tests.waiting import PATIENCE_SECONDS
 
 DESK, PHONE = (1280, 800), (320, 640)
 PICTURES = [encode(Image.fromarray(image)) for image in random_images(40, 8, 8)]
@@ -29,8 +30,7 @@ PICTURES = [encode(Image.fromarray(image)) for image in random_images(40, 8, 8)]
 # What is said of what can't be loaded; errors of the service are of that kind, and expected.
 NOT_LOADED = re.compile(r"Failed to load resource: (the server responded|net::ERR_INTERNET_DISC)")
 
-PATIENCE_MS = 120_000  # a busy machine needs some of it
-expect.set_options(timeout=PATIENCE_MS)
+PATIENCE_MS = 1000 * PATIENCE_SECONDS
 
 Open = Callable[..., Page]
 
@@ -58,6 +58,7 @@ class Watch:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE_MS)
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("needs chromium")
@@ -256,16 +257,21 @@ def test_counts_are_live_while_the_page_is_seen(page: Page, service: RunningServ
              { value: "hidden", configurable: true })"""
     )
     page.wait_for_timeout(3000)  # a look that had begun
-    page.wait_for_load_state("networkidle")
     looked: list[str] = []
     page.on("request", lambda request: looked.append(request.url))
     page.wait_for_timeout(2600)
     assert looked == []
-    with page.expect_request("**/status"):
-        page.evaluate(
-            """() => { delete document.visibilityState;
-                       document.dispatchEvent(new Event("visibilitychange")); }"""
-        )
+    asked = page.evaluate(
+        """() => {
+             const { fetch } = window, asked = [];
+             window.fetch = (...more) => { asked.push(more[0]); return fetch(...more); };
+             delete document.visibilityState;
+             document.dispatchEvent(new Event("visibilitychange"));
+             window.fetch = fetch;
+             return asked;
+           }"""
+    )
+    assert len(asked) == 1  # at once
 
 
 def test_a_service_that_is_gone_is_waited_for_and_asked_again(page: Page) -> None:

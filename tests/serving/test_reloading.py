@@ -21,15 +21,14 @@ from tests.serving.devices import DEVICES
 from tests.serving.samples import register_patched
 from tests.serving.traffic import (
     IMAGES,
-    PATIENCE_SECONDS,
     Offline,
     Traffic,
     answers_offline,
     reloads,
     serving,
     wait_for,
-    wait_until,
 )
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 POLL_SECONDS = 0.2
 
@@ -130,7 +129,7 @@ def test_the_stock_client_asks_two_versions_side_by_side(
 
 
 @pytest.mark.slow
-def test_a_minute_of_traffic_and_change_leaves_memory_where_it_was(
+def test_traffic_and_change_leave_memory_where_it_was(
     service: RunningService, home: Path, offline: Offline
 ) -> None:
     registry = Registry.open(home)

@@ -20,7 +20,7 @@ from serving.errors import ClientError
 from serving.launch import RunningService, running_service
 from serving.settings import Settings
 from tests.serving.samples import random_images
-from tests.serving.traffic import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from registry.registry import Registry
 from serving.client import PredictClient, npy_bytes, png_bytes
 from serving.launch import RunningService
 from tests.serving.samples import random_images
+from tests.waiting import PATIENCE_SECONDS
 
 IMAGES = random_images(20, 8, 8, 1)
 OUTPUTS = ("scores", "label", "weak_scores", "changed_by")
@@ -182,6 +183,6 @@ def test_the_stock_client_brings_models_in_and_out(service: RunningService) -> N
         f"{service.url}/v2/repository/models/served/load",
         headers={"Origin": "https://elsewhere.example"},
         trust_env=False,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
     )
     assert response.status_code == 403

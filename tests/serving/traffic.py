@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic, sleep
+from time import sleep
 
 import httpx
 import numpy as np
@@ -19,11 +19,9 @@ from serving.client import PredictClient, npy_bytes
 from serving.errors import ClientError
 from serving.launch import RunningService
 from tests.serving.samples import random_images
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 IMAGES = random_images(40, 8, 8, 1)
-
-PATIENCE_SECONDS = 120
-"""Longer than a busy machine keeps anything waiting that comes at all."""
 
 Offline = dict[str, NDArray[np.float32]]
 
@@ -75,10 +73,8 @@ class Traffic:
 
     def wait_for_answers(self, count: int = 3, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until so many more were answered."""
-        wanted, deadline = self.answers.total() + count, monotonic() + seconds
-        while self.answers.total() < wanted:
-            assert monotonic() < deadline, f"no {count} answers within {seconds} seconds"
-            sleep(0.01)
+        wanted = self.answers.total() + count
+        wait_until(lambda: self.answers.total() >= wanted, f"{count} answers", seconds)
 
     def _ask(self, number: int) -> None:
         with PredictClient(self.service.url, timeout_seconds=PATIENCE_SECONDS) as client:
@@ -114,13 +110,3 @@ def reloads(service: RunningService, outcome: str) -> int:
     """How many looks at the alias came to this."""
     status = httpx.get(service.url + "/status", trust_env=False, timeout=PATIENCE_SECONDS).json()
     return int(status["reloads"].get(outcome, 0))
-
-
-def wait_until(
-    is_so: Callable[[], bool], what: str = "it is so", seconds: float = PATIENCE_SECONDS
-) -> None:
-    """Look twenty times a second until it is so."""
-    deadline = monotonic() + seconds
-    while not is_so():
-        assert monotonic() < deadline, f"within {seconds} seconds: {what}"
-        sleep(0.05)

@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +14,7 @@ import pytest
 
 from benchmarks.serving.settings import PEERS
 from tests.patchbay.running import run_command
+from tests.waiting import wait_until
 
 TOY = ("bench", "serving", "--toy", "--rounds", "1", "--window", "1", "--clients", "1,4")
 
@@ -50,14 +50,6 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Started:
     return living
 
 
-def require_gone(started: Started) -> None:
-    """Nothing that the command started goes on; what was killed may take a moment."""
-    deadline = monotonic() + 60
-    while left := started():
-        assert monotonic() < deadline, left
-        sleep(0.1)
-
-
 @pytest.mark.timed
 def test_the_service_is_measured_patched_and_weak(tmp_path: Path, started: Started) -> None:
     out = tmp_path / "folder" / "serving.json"
@@ -90,7 +82,7 @@ def test_the_service_is_measured_patched_and_weak(tmp_path: Path, started: Start
     assert found["generator"]["ceiling"][1]["requests_per_second"] > 500
     assert found["subject"]["weights"].startswith("random")
     assert {"processor", "commit", "bentoml", "torch"} <= set(found["environment"])
-    require_gone(started)
+    wait_until(lambda: not started(), "nothing that it started goes on")
 
 
 @pytest.mark.slow  # starts the other servers, too
@@ -118,7 +110,7 @@ def test_other_servers_are_measured_beside_it(tmp_path: Path, started: Started) 
     assert [(one["clients"], one["aim"]) for one in ratios] == [(1, None), (4, None)]
     assert {*PEERS, "uvicorn"} <= set(found["environment"])
     assert [path.name for path in pictures.iterdir()] == ["serving.png"]
-    require_gone(started)
+    wait_until(lambda: not started(), "nothing that it started goes on")
 
 
 @pytest.mark.slow  # starts the service once more

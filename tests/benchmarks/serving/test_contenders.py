@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from time import monotonic, sleep
 
 import psutil  # type: ignore[import-untyped]
 import pytest
@@ -24,6 +23,7 @@ from benchmarks.serving.subject import TOY, Subject, register_subject
 from registry.registry import Registry
 from serving.errors import LaunchError
 from serving.launch import free_port
+from tests.waiting import wait_until
 
 OF_OUR_WRITING = ("starlette", "litserve")
 
@@ -96,10 +96,7 @@ def test_its_answers_are_the_offline_model_s_and_nothing_of_it_stays(
             assert not failures(found.window)
             assert found.cpu_seconds > 0
             assert found.rss_mib > 200  # of which torch
-    deadline = monotonic() + 60
-    while left := running(processes):
-        assert monotonic() < deadline, left
-        sleep(0.05)
+    wait_until(lambda: not running(processes), "nothing of it goes on")
 
 
 @pytest.mark.slow  # waits for servers that import torch
@@ -132,10 +129,7 @@ def test_children_of_one_that_died_are_ended_too(tmp_path: Path) -> None:
     ):
         pass
     pid = int((tmp_path / "pid").read_text())
-    deadline = monotonic() + 60
-    while psutil.pid_exists(pid) and running([psutil.Process(pid)]):
-        assert monotonic() < deadline
-        sleep(0.05)
+    wait_until(lambda: not (psutil.pid_exists(pid) and running([psutil.Process(pid)])))
 
 
 def test_plain_servers_get_the_small_files_of_the_service(subject: Subject) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from time import monotonic, sleep
 
 import pytest
 
@@ -15,16 +14,10 @@ from benchmarks.soak.changes import AliasMove, Changes, Happened, SoakError
 from benchmarks.soak.settings import SoakSettings
 from benchmarks.soak.versions import Versions
 from registry.registry import Registry
+from tests.waiting import wait_until
 
 SETTINGS = SoakSettings(move_seconds=0.5, load_seconds=0.1)
 AT_ONCE = SoakSettings(move_seconds=0.001, load_seconds=0.1)  # shorter than a move takes
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = monotonic() + 120
-    while not is_so():
-        assert monotonic() < deadline
-        sleep(0.05)
 
 
 @contextmanager
@@ -76,8 +69,9 @@ def test_the_alias_goes_round_and_class_modules_come_and_go(
 
 def test_a_round_begins_with_each_move_to_the_first_version() -> None:
     happened = Happened([AliasMove(10.0 * n, f"models:/m/{n % 3}", 1.0) for n in range(1, 11)])
-    assert happened.round_bounds("models:/m/0", 0) == [30, 60, 90]
-    assert happened.round_bounds("models:/m/0", 31) == [60, 90]
+    assert happened.round_bounds("models:/m/0", 0, 100) == [30, 60, 90]
+    assert happened.round_bounds("models:/m/0", 31, 100) == [60, 90]
+    assert happened.round_bounds("models:/m/0", 0, 89) == [30, 60]
 
 
 def test_what_the_service_does_not_do_is_noted(registry: Registry, versions: Versions) -> None:

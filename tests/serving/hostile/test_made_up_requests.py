@@ -12,7 +12,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from serving.launch import RunningService
 from serving.routes.openapi import OPERATIONS
-from tests.serving.traffic import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from time import sleep
 
 from registry.registry import Registry
 from serving.residency.state import ServiceState
+from tests.waiting import wait_until
 
 CHAMPION = "models:/served@champion"
 
@@ -16,9 +16,8 @@ def move(home: Path, version: int) -> None:
 
 
 def wait_for(state: ServiceState, version: int) -> None:
-    for _ in range(600):
+    def is_served() -> bool:
         active = state.residents.active
-        if active is not None and active.identity.version == version:
-            return
-        sleep(0.05)
-    raise AssertionError(f"version {version} was not served within 30 seconds")
+        return active is not None and active.identity.version == version
+
+    wait_until(is_served, f"version {version} is served")

@@ -146,7 +146,7 @@ def test_who_stops_waits_for_an_image_not_for_a_batch(
     next(batches)
     assert isinstance(batches, Generator)
     batches.close()
-    assert len(taken) < 100
+    assert len(taken) < 299  # nor all of the batch that it was at
 
 
 def test_an_image_beyond_the_limit_is_refused_by_its_header(tmp_path: Path) -> None:

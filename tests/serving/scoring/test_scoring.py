@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from modularizer.progress import Progress
 from serving.errors import ScoringError
 from serving.scoring.folder import STATE_FILE, part_name
 from serving.scoring.inputs import list_inputs
+from tests.holding import held_process
 from tests.serving.samples import random_images
 from tests.serving.scoring.made import SMALL, SOURCE, make_broken, make_files, score
 
@@ -140,25 +140,20 @@ def test_the_folder_of_answers_may_lie_among_the_images(images: Path) -> None:
 def test_a_run_that_was_killed_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     images = make_files(tmp_path / "images", 600)
     score(tmp_path / "whole", images)
-    code = (  # ended in the middle by whoever waits for it, and not before
-        "import signal, sys; from pathlib import Path\n"
-        "from serving.scoring import scoring\n"
-        "from tests.serving.scoring.made import score\n"
-        "write, parts = scoring.write_whole, []\n"
-        "def held(path, raw):\n"
-        "    write(path, raw)\n"
-        "    parts.append(path)\n"
-        "    if len(parts) == 5: signal.pause()\n"
-        "scoring.write_whole = held\n"
-        "score(Path(sys.argv[1]), Path(sys.argv[2]))"
+    program = (
+        "from pathlib import Path; from tests.serving.scoring.made import score\n"
+        "score(*map(Path, sys.argv[1:]))"
     )
     out = tmp_path / "out"
-    with subprocess.Popen([sys.executable, "-c", code, out, images], cwd=ROOT) as process:
-        while len(list(out.glob("part-*.parquet"))) < 5:
-            assert process.poll() is None
-            time.sleep(0.005)
+    with held_process(
+        *(str(out), str(images)),
+        owner="serving.scoring.scoring",
+        function="write_whole",
+        times=5,
+        program=program,
+    ) as process:
         process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
+        assert process.wait() == -signal.SIGKILL
     assert len(list(out.glob("part-*.parquet"))) == 5
     score(tmp_path / "out", images)
     assert files(tmp_path / "out") == files(tmp_path / "whole")

@@ -10,7 +10,7 @@ import pytest
 from serving.launch import RunningService
 from serving.settings import Settings
 from tests.serving.samples import register_patched
-from tests.serving.traffic import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS
 
 POLL_SECONDS = 0.2
 

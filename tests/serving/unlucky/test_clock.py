@@ -16,13 +16,8 @@ import pytest
 from registry.registry import Registry
 from serving.launch import RunningService, running_service
 from serving.settings import Settings
-from tests.serving.traffic import (
-    PATIENCE_SECONDS,
-    Traffic,
-    answers_offline,
-    wait_for,
-    wait_until,
-)
+from tests.serving.traffic import Traffic, answers_offline, wait_for
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -65,9 +60,11 @@ def jump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], N
 
 
 def is_ahead(service: RunningService, days: float) -> bool:
-    """Whether the last line of its log is by so many days ahead of this process's clock."""
-    line = json.loads(service.log_tail(1))
-    ahead = datetime.fromisoformat(line["time"]) - datetime.now(UTC)
+    """Whether its log's last line of ours is so many days ahead of this process's clock."""
+    ours = [line for line in service.log_tail(20).splitlines() if line.startswith("{")]
+    if not ours:
+        return False
+    ahead = datetime.fromisoformat(json.loads(ours[-1])["time"]) - datetime.now(UTC)
     return round(ahead / timedelta(days=1)) == days
 
 

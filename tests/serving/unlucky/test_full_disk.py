@@ -6,7 +6,6 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from time import monotonic, sleep
 
 import pytest
 
@@ -14,6 +13,7 @@ from registry.registry import Registry
 from serving.launch import running_service
 from serving.settings import Settings
 from tests.serving.traffic import Traffic, answers_offline, reloads, serving, wait_for
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -60,14 +60,10 @@ def test_a_full_disk_keeps_the_old_version_serving_until_there_is_room(
         traffic.wait_for_answers()
         filler = fill(disk)
         registry.aliases.promote("models:/served/2", "champion")
-        deadline = monotonic() + 120
-        while reloads(service, "failed") < 2:  # it is tried again
-            assert monotonic() < deadline
-            sleep(0.1)
+        wait_until(lambda: reloads(service, "failed") > 1, "it is tried again")
         assert serving(service) == "models:/served/1"
-        while list((disk / "cache" / "scratch").glob("*/*")):  # nothing is left behind
-            assert monotonic() < deadline
-            sleep(0.1)
+        scratch = disk / "cache" / "scratch"
+        wait_until(lambda: not list(scratch.glob("*/*")), "nothing is left behind")
         traffic.wait_for_answers(20)
         filler.unlink()
         wait_for(service, "models:/served/2", seconds=300)

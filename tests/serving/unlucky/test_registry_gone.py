@@ -12,15 +12,9 @@ from registry.registry import Registry
 from serving.errors import LaunchError
 from serving.launch import running_service
 from serving.settings import Settings
-from tests.serving.traffic import (
-    Traffic,
-    answers_offline,
-    reloads,
-    serving,
-    wait_for,
-    wait_until,
-)
+from tests.serving.traffic import Traffic, answers_offline, reloads, serving, wait_for
 from tests.serving.unlucky.conftest import ready
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -32,13 +26,13 @@ def test_a_deleted_registry_is_not_missed_while_the_service_runs(settings: Setti
     with running_service(settings) as service, Traffic(service, offline) as traffic:
         traffic.wait_for_answers()
         shutil.rmtree(home)
-        wait_until(lambda: reloads(service, "unreachable") > 0)
+        wait_until(lambda: reloads(service, "unreachable") > 2)
         for path in ("load", "unload"):
             response = httpx.post(
                 f"{service.url}/v2/repository/models/served/{path}",
                 json={"parameters": {"version": 1}},
                 trust_env=False,
-                timeout=120,
+                timeout=PATIENCE_SECONDS,
             )
             assert 400 <= response.status_code < 600
             assert response.json()["error"]
@@ -61,7 +55,7 @@ def test_a_registry_that_is_put_back_is_followed_again(settings: Settings, tmp_p
     with running_service(settings) as service:
         assert serving(service) == "models:/served/2"
         shutil.rmtree(home)
-        wait_until(lambda: reloads(service, "unreachable") > 0)
+        wait_until(lambda: reloads(service, "unreachable") > 2)
         shutil.copytree(backup, home)
         Registry.open(home).aliases.promote("models:/served/1", "champion")
         wait_for(service, "models:/served/1")

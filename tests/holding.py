@@ -1,4 +1,4 @@
-"""The program as a process that stands still at a chosen moment, however fast the machine is."""
+"""A process that stands still at a chosen moment, however fast the machine is."""
 
 from __future__ import annotations
 
@@ -25,28 +25,32 @@ def held(*args, **named):
 
 
 setattr(owner, name, held)
-from patchbay.__main__ import main
-
-main()
 """
+
+COMMAND = "from patchbay.__main__ import main; main()"
+"""The program ``patchbay``."""
 
 
 @contextmanager
-def held_command(
-    *arguments: str, owner: str, function: str, times: int = 1
+def held_process(
+    *arguments: str, owner: str, function: str, times: int = 1, program: str = COMMAND
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run ``patchbay`` until it has called a function so often; it stands still there.
+    """Run a program until it has called a function so often; it stands still there.
 
     A signal that it is sent is met when it goes on (SIGCONT); SIGKILL at once.
 
     Args:
-        arguments: after ``patchbay``.
+        arguments: of the program.
         owner: the module or class that has the function: ``package.module:Class``.
         function: its name.
         times: how often.
+        program: Python code.
     """
     process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", _CODE, owner, function, str(times), *arguments],
+        [
+            *(sys.executable, "-W", "ignore", "-c", _CODE + program),
+            *(owner, function, str(times), *arguments),
+        ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
