@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,7 +17,10 @@ from benchmarks.inference.settings import (
     SavedNetworks,
 )
 from benchmarks.networks import random_classifier, random_module, whole_module
-from modularizer.assembly.class_module import ClassModule
+from modularizer.architectures.catalogue import build_network
+from modularizer.architectures.spec import ArchitectureSpec
+from modularizer.assembly.class_module import ClassModule, both_ways
+from modularizer.assembly.decode import class_module_skeleton
 from modularizer.classifier import Classifier, ImageNetwork
 from modularizer.preprocessing import Preprocessing
 from serving.engine.packing import place
@@ -79,40 +82,83 @@ class SavedMaker:
 
     def weak(self) -> Classifier:
         """The weak model."""
-        return _read(self._folder / "weak.pt", Classifier)
+        return self._classifier("weak.pt")
 
     def strong(self) -> Classifier:
         """The strong model that the first class module is of."""
-        return _read(self._folder / "strong.pt", Classifier)
+        return self._classifier("strong.pt")
 
     def module(self, number: int, *, align: int = 1) -> ClassModule:
         """A class module, as it was registered."""
-        return _read(self._folder / f"module-{number}.pt", ClassModule)
+        saved = torch.load(self._folder / f"module-{number}.pt", weights_only=True)
+        architecture, preprocessing = _described(saved)
+        skeleton = class_module_skeleton(
+            architecture, preprocessing, saved["kept"], saved["output"]
+        )
+        module = ClassModule(
+            skeleton,
+            architecture=architecture,
+            kept=saved["kept"],
+            output=saved["output"],
+            class_name=saved["class_name"],
+            preprocessing=preprocessing,
+        )
+        if saved["sees_both_ways"]:
+            module = both_ways(module)
+        module.network.load_state_dict(saved["weights"], assign=True)
+        return module.eval()
+
+    def _classifier(self, name: str) -> Classifier:
+        saved = torch.load(self._folder / name, weights_only=True)
+        architecture, preprocessing = _described(saved)
+        network = build_network(architecture, device="meta")
+        network.load_state_dict(saved["weights"], assign=True)
+        return Classifier(
+            network,
+            architecture=architecture,
+            preprocessing=preprocessing,
+            class_names=saved["class_names"],
+        ).eval()
 
 
 def save_networks(
     folder: Path, weak: Classifier, modules: list[ClassModule], strong: Classifier | None
 ) -> None:
-    """Put networks where other processes of this run find them.
+    """Put networks where other processes of this run find them, as plain values and tensors.
 
     Args:
-        folder: there, and nobody else's: what lies in it is trusted.
+        folder: there.
         weak: the weak model.
         modules: the patched model's own first.
         strong: what the first module was made of, if it is known.
     """
-    torch.save(weak, folder / "weak.pt")
+    classifiers = {"weak": weak} if strong is None else {"weak": weak, "strong": strong}
+    for name, classifier in classifiers.items():
+        named = {"class_names": list(classifier.class_names)}
+        torch.save(_description(classifier) | named, folder / f"{name}.pt")
     for number, module in enumerate(modules):
-        torch.save(module, folder / f"module-{number}.pt")
-    if strong is not None:
-        torch.save(strong, folder / "strong.pt")
+        of_its_class = {
+            "kept": module.kept,
+            "output": module.output,
+            "class_name": module.class_name,
+            "sees_both_ways": module.sees_both_ways,
+        }
+        torch.save(_description(module) | of_its_class, folder / f"module-{number}.pt")
 
 
-def _read(path: Path, kind: type[Made]) -> Made:
-    # Not out of any store: `save_networks` of this very run wrote it, where nobody else may write.
-    found = torch.load(path, weights_only=False)
-    assert isinstance(found, kind)
-    return found
+def _description(made: Classifier | ClassModule) -> dict[str, Any]:
+    return {
+        "architecture": made.architecture.model_dump_json(),
+        "preprocessing": made.preprocessing.model_dump_json(),
+        "weights": made.network.state_dict(),
+    }
+
+
+def _described(saved: dict[str, Any]) -> tuple[ArchitectureSpec, Preprocessing]:
+    return (
+        ArchitectureSpec.model_validate_json(saved["architecture"]),
+        Preprocessing.model_validate_json(saved["preprocessing"]),
+    )
 
 
 class Subject:

@@ -38,6 +38,11 @@ class ClassModule(ImageNetwork):
         self.output = output
         self.class_name = class_name
 
+    @property
+    def sees_both_ways(self) -> bool:
+        """Whether each image is seen a second time with left and right exchanged."""
+        return isinstance(self.network, _BothWays)
+
     def run(self, prepared: Tensor) -> Tensor:
         """The class's raw score of prepared images: float32 (N,)."""
         scores: Tensor = self.network(self.laid_out(prepared))

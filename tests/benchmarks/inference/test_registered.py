@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from benchmarks.inference.registered import registered_networks
-from benchmarks.inference.settings import InferenceSettings
-from benchmarks.inference.subject import Subject
+from benchmarks.inference.settings import InferenceSettings, RandomNetworks, SavedNetworks
+from benchmarks.inference.subject import RandomMaker, SavedMaker, Subject, save_networks
 from benchmarks.serving.subject import TOY, register_subject
+from modularizer.assembly.class_module import both_ways, known_as
 from modularizer.cost import count_cost
 from registry.errors import RegistryError
 from registry.registry import Registry
@@ -52,6 +53,32 @@ def test_the_networks_are_those_of_the_registry(home: Home, tmp_path: Path) -> N
         torch.testing.assert_close(subject.strong.run(x), expected)
         # All kernels and one output: the strong model's first column.
         torch.testing.assert_close(subject.masked_module.run(x), expected[:, 0])
+
+
+@pytest.mark.parametrize("is_mirrored", [False, True])
+def test_networks_come_out_of_the_folder_as_they_went_in(tmp_path: Path, is_mirrored: bool) -> None:
+    networks = RandomNetworks(architecture="simcnn", width=0.1)
+    made = RandomMaker(networks)
+    plain = known_as(made.module(0), "another name")
+    module = both_ways(plain).eval() if is_mirrored else plain
+    save_networks(tmp_path, made.weak(), [module], made.strong())
+    found = SavedMaker(
+        SavedNetworks(uri="models:/m/1", folder=tmp_path, modules=1, has_strong=True)
+    )
+    again = found.module(0)
+    assert again.sees_both_ways is is_mirrored
+    assert (again.class_name, again.output) == (module.class_name, module.output)
+    assert torch.equal(again.kept, module.kept)
+    x = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(again.run(x), module.run(x))
+        for before, after in ((made.weak(), found.weak()), (made.strong(), found.strong())):
+            assert torch.equal(after.run(x), before.run(x))
+            assert after.class_names == before.class_names
+            assert after.preprocessing == before.preprocessing
+            assert after.architecture == before.architecture
+    for path in tmp_path.iterdir():
+        torch.load(path, weights_only=True)  # nothing in it is code
 
 
 @pytest.mark.slow  # two processes
