@@ -204,10 +204,7 @@ def test_ended_anyhow_the_same_command_goes_on_to_the_same_files(
     assert whole.code == 0, whole.err
     out = tmp_path / "out"
     for parts in (1, 2):
-        with held_process(
-            *(*arguments, "--out", str(out)),
-            **moment,
-        ) as process:
+        with held_process(*arguments, "--out", str(out), **moment) as process:
             assert len(list(out.glob("part-*.parquet"))) == parts
             process.send_signal(ending)
             process.send_signal(signal.SIGCONT)

@@ -11,13 +11,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from serving.errors import LaunchError
-from serving.launch import (
-    child_environment,
-    free_port,
-    require_free_port,
-    running_service,
-    stop,
-)
+from serving.launch import child_environment, free_port, require_free_port, running_service, stop
 from serving.settings import Settings
 
 

@@ -146,7 +146,8 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bytes(tmp_path: Path) -> None
     )
     out = tmp_path / "out"
     with held_process(
-        *(str(out), str(images)),
+        str(out),
+        str(images),
         owner="serving.scoring.scoring",
         function="write_whole",
         times=5,
